@@ -1,0 +1,1 @@
+"""refnet: neural networks to read."""

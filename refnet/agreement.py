@@ -1,0 +1,181 @@
+"""Does a backend agree with the reference? One op, one case, one dtype, against the op's bound.
+
+The inputs are drawn in float64 and rounded to the dtype under test. The reference computes in float64
+on exactly those values; the backend computes in the dtype. Where they part by more than the bound of
+the op's row allows, the backend is wrong.
+"""
+
+from __future__ import annotations
+
+import inspect
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refnet.backend import Array, Backend
+from refnet.bounds import FORMATS, round_to
+from refnet.cases import Case
+from refnet.op import TABLE, Op
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a backend was from the reference on one case.
+
+    `error` is the largest |difference|, and `bound` the bound at that element; `ratio` is the largest
+    error in units of its bound, over all elements of all outputs: at most 1 if the backend agrees.
+    `complaint` is "" or says what is wrong: a shape, a type, a NaN where none should be.
+    """
+
+    op: str
+    case: str
+    dtype: str
+    backend: str
+    error: float
+    bound: float
+    ratio: float
+    complaint: str
+
+    @property
+    def ok(self) -> bool:
+        """True if the backend agrees with the reference on this case."""
+        return not self.complaint
+
+
+def cases_of(op: Op) -> Iterator[Case]:
+    """The cases to try an op on. A gradient is tried on those of the op it belongs to."""
+    family = (op.primal or op).cases
+    yield from family or ()
+
+
+def inputs_for(op: Op, case: Case, dtype: str, seed: int = 0) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """(inputs, attributes) of a case, in float64, every float rounded to a value of `dtype`.
+
+    For a gradient: a random upstream g, and what the op saves when the reference runs it.
+    """
+    primal = op.primal or op
+    rng = np.random.default_rng([seed, zlib.crc32(f"{primal.name} {case.name}".encode())])
+    inputs = tuple(round_to(x, dtype) for x in case.make(rng))
+    if op.primal is None:
+        return inputs, dict(case.attributes)
+    outputs = dict(zip(primal.outputs, reference(primal, inputs, case.attributes), strict=False))
+    given = dict(zip(primal.inputs, inputs, strict=False))
+    saved: list[Any] = []
+    for name in primal.saves:
+        if primal.variadic:
+            saved.extend(inputs)
+        else:
+            saved.append(given[name] if name in given else round_to(outputs[name], dtype))
+    g = round_to(rng.normal(0.0, 1.0, np.shape(outputs[primal.outputs[0]])), dtype)
+    attributes = {k: v for k, v in case.attributes.items() if k in op.attributes}
+    return (g, *saved), attributes
+
+
+def reference(op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Any, ...]:
+    """The exact results: the reference in float64."""
+    if op.file == "random" and "dtype" in op.attributes:
+        attributes = {**attributes, "dtype": "float64"}
+    copies = tuple(np.array(x) for x in inputs) if op.writes else inputs
+    with np.errstate(all="ignore"):
+        results = op.function(*copies, **attributes)
+    return results if isinstance(results, tuple) else (results,)
+
+
+def arrays_for(
+    backend: Backend, inputs: tuple[Any, ...], dtype: str, layout: str = "C"
+) -> tuple[Array, ...]:
+    """The inputs as arrays of the backend, floats in `dtype`, laid out as the case asks."""
+
+    def place(x: Any) -> Array:
+        x = np.asarray(x)
+        kind = dtype if x.dtype.kind == "f" else None
+        if layout == "transposed" and x.ndim == 2:
+            return backend.array(np.ascontiguousarray(x.T), kind).T
+        if layout == "strided" and x.ndim >= 1:
+            return backend.array(np.repeat(x, 2, axis=-1), kind)[..., ::2]
+        return backend.array(x, kind)
+
+    return tuple(place(x) for x in inputs)
+
+
+def compare(op: Op, case: Case, dtype: str, backend: Backend, seed: int = 0) -> Agreement:
+    """Run one op on one case on a backend and measure it against the float64 reference."""
+    inputs, attributes = inputs_for(op, case, dtype, seed)
+    exact = reference(op, inputs, attributes)
+    if op.file == "random" and "dtype" in op.attributes:
+        attributes = {**attributes, "dtype": dtype}
+    with np.errstate(all="ignore"):
+        results = backend.function(op)(
+            *arrays_for(backend, inputs, dtype, case.layout), **attributes
+        )
+        results = results if isinstance(results, tuple) else (results,)
+        bounds = op.error.tolerance(dtype, inputs, attributes, exact) if op.error else []
+    worst = (0.0, 0.0, 0.0, "")
+    if len(results) != len(exact):
+        worst = (np.inf, 0.0, np.inf, f"{len(results)} results, the reference has {len(exact)}")
+    for name, result, y, bound in zip(_names(op, exact), results, exact, bounds, strict=False):
+        found = _measure(name, result, y, bound, dtype, backend)
+        if found[2] > worst[2] or (found[3] and not worst[3]):
+            worst = found
+    return Agreement(op.name, case.name, dtype, backend.name, *worst)
+
+
+def _names(op: Op, outputs: tuple[Any, ...]) -> list[str]:
+    if len(op.outputs) == len(outputs):
+        return list(op.outputs)
+    return [f"{op.outputs[0]}[{i}]" for i in range(len(outputs))]
+
+
+def _measure(
+    name: str, result: Array, y: Any, bound: Any, dtype: str, backend: Backend
+) -> tuple[float, float, float, str]:
+    """(error, its bound, error / bound, complaint) of one output."""
+    y = np.asarray(y)
+    if y.dtype.kind == "f":
+        if backend.dtype(result) in FORMATS:
+            y = _overflowing(y, backend.dtype(result))
+        else:
+            return np.inf, 0.0, np.inf, f"{name} has type {backend.dtype(result)}, not {dtype}"
+    got = np.asarray(backend.numpy(result))
+    if got.shape != y.shape:
+        return np.inf, 0.0, np.inf, f"{name} has shape {got.shape}, the reference {y.shape}"
+    if y.dtype.kind != got.dtype.kind:
+        return np.inf, 0.0, np.inf, f"{name} is {got.dtype}, the reference {y.dtype}"
+    if y.dtype.kind != "f":
+        wrong = int(np.sum(got != y))
+        return float(wrong), 0.0, float(wrong and np.inf), f"{name}: {wrong} wrong" if wrong else ""
+    if y.size == 0:
+        return 0.0, 0.0, 0.0, ""
+    got = got.astype(np.float64)
+    same = (got == y) | (np.isnan(got) & np.isnan(y))
+    with np.errstate(all="ignore"):
+        difference = np.where(same, 0.0, np.abs(got - y))
+    difference = np.where(np.isnan(difference), np.inf, difference)
+    bound = np.broadcast_to(bound, y.shape)
+    with np.errstate(all="ignore"):
+        ratio = np.where(difference == 0, 0.0, difference / bound)
+    at = np.unravel_index(int(np.argmax(ratio)), y.shape)
+    complaint = ""
+    if ratio[at] > 1:
+        where = f"[{', '.join(str(int(i)) for i in at)}]"
+        complaint = f"{name}{where} is {got[at]!r}, the reference {y[at]!r}, bound {bound[at]:.3g}"
+    return float(difference[at]), float(bound[at]), float(ratio[at]), complaint
+
+
+def _overflowing(y: Any, dtype: str) -> Any:
+    """The exact y, but infinite where `dtype` has no number that large."""
+    rounded = round_to(y, dtype)
+    return np.where(np.isinf(rounded), rounded, y)
+
+
+def all_ops() -> list[Op]:
+    """Every op of TABLE that has cases, forward before gradient."""
+    return [op for op in TABLE.values() if (op.primal or op).cases is not None]
+
+
+def signature(op: Op) -> inspect.Signature:
+    """The op's parameters, for comparison with its twins."""
+    return inspect.signature(op.function)

@@ -1,0 +1,193 @@
+"""The only plug-in point: find a backend by name, move arrays to and from it.
+
+A backend is a namespace of the names in TABLE, on arrays of its own, and a handful of array calls.
+Others can add one: a distribution that declares an entry point in the group ``refnet.backends``
+names a subclass of `Backend`, and `refnet.use_backend("theirs")` finds it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from refnet import ops
+from refnet.errors import BackendError, unknown_name
+from refnet.op import Op
+
+Array = Any
+ENTRY_POINTS = "refnet.backends"
+
+
+class Backend:
+    """What a backend provides. Subclass it, and override everything that raises here."""
+
+    name: str = ""
+    #: the type of this backend's arrays; no two backends may share one
+    array_type: type = object
+    #: float types it computes in
+    dtypes: tuple[str, ...] = ("float32",)
+
+    def function(self, op: Op) -> Callable[..., Any]:
+        """The function that computes `op` on this backend's arrays. A missing one is an error."""
+        raise NotImplementedError
+
+    def array(self, values: Any, dtype: str | None = None) -> Array:
+        """A new array with these values (a NumPy array, a number, nested lists)."""
+        raise NotImplementedError
+
+    def numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """The values as a NumPy array (a type that NumPy lacks, bfloat16, as float32)."""
+        raise NotImplementedError
+
+    def dtype(self, array: Array) -> str:
+        """The name of the array's type: "float32", "int64", "bool" ..."""
+        raise NotImplementedError
+
+    def synchronize(self) -> None:
+        """Wait until everything asked for so far is computed."""
+
+    def capture(self, run: Callable[..., Any], arguments: tuple[Array, ...]) -> Callable[..., Any]:
+        """A faster way to call `run` again with arguments like these; by default, `run` itself."""
+        return run
+
+    def describe(self) -> str:
+        """One line about the hardware it runs on."""
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"<backend {self.name}>"
+
+
+class NumPyBackend(Backend):
+    """The reference: the functions of `refnet.ops` themselves."""
+
+    name = "numpy"
+    array_type = np.ndarray
+    dtypes = ("float32", "float64")
+
+    def function(self, op: Op) -> Callable[..., Any]:
+        return op.function
+
+    def array(self, values: Any, dtype: str | None = None) -> Array:
+        return np.array(values, dtype)
+
+    def numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        return np.asarray(array)
+
+    def dtype(self, array: Array) -> str:
+        return str(array.dtype)
+
+    def describe(self) -> str:
+        return f"NumPy {np.__version__} on the CPU"
+
+
+_targets: dict[str, str | type[Backend]] = {"numpy": NumPyBackend}
+_loaded: dict[str, Backend] = {}
+_current: Backend | None = None
+
+
+def register(name: str, target: str | type[Backend]) -> None:
+    """Make a backend known without an entry point: a `Backend` subclass, or "module:Class"."""
+    _targets[name] = target
+    _loaded.pop(name, None)
+
+
+def names() -> list[str]:
+    """The backends that can be asked for, whether or not this machine can run them."""
+    from importlib.metadata import entry_points
+
+    return sorted({*_targets, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+
+
+def get(backend: str | Backend | None = None) -> Backend:
+    """The backend of this name; the current one if None."""
+    if isinstance(backend, Backend):
+        return backend
+    if backend is None:
+        return current()
+    if backend not in _loaded:
+        _loaded[backend] = _load(backend)
+    return _loaded[backend]
+
+
+def _load(name: str) -> Backend:
+    target = _targets.get(name) or _entry_point(name)
+    if isinstance(target, str):
+        module, _, attribute = target.partition(":")
+        try:
+            target = getattr(importlib.import_module(module), attribute)
+        except ImportError as error:
+            raise BackendError(
+                f"backend {name!r} cannot run here: {error}. Try: pip install 'refnet[{name}]'"
+            ) from error
+    assert isinstance(target, type)
+    return target()
+
+
+def _entry_point(name: str) -> str:
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=ENTRY_POINTS, name=name):
+        return point.value
+    raise unknown_name("backend", name, names())
+
+
+def current() -> Backend:
+    """The backend new tensors are made on: NumPy, or what REFNET_BACKEND or `use_backend` says."""
+    global _current
+    if _current is None:
+        _current = get(os.environ.get("REFNET_BACKEND", "numpy"))
+    return _current
+
+
+class use_backend:  # noqa: N801  (reads as a verb: use_backend("triton"))
+    """Make tensors and models on another backend, from now on or within a ``with`` block.
+
+    >>> with use_backend("numpy") as backend:
+    ...     backend.name
+    'numpy'
+    """
+
+    def __init__(self, backend: str | Backend) -> None:
+        global _current
+        self._backend = get(backend)
+        self._before = current()
+        _current = self._backend
+
+    def __enter__(self) -> Backend:
+        return self._backend
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        global _current
+        _current = self._before
+
+
+def backend_of(array: Any) -> Backend | None:
+    """The backend whose array this is, among those in use; None for numbers and lists."""
+    for backend in (current(), *_loaded.values()):
+        if type(array) is backend.array_type:
+            return backend
+    return get("numpy") if isinstance(array, (np.ndarray, np.generic)) else None
+
+
+__all__ = [
+    "Backend",
+    "NumPyBackend",
+    "backend_of",
+    "current",
+    "get",
+    "names",
+    "ops",
+    "register",
+    "use_backend",
+]

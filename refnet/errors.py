@@ -1,0 +1,58 @@
+"""The errors refnet raises. Each says what came, what was expected, and which op or layer is meant.
+
+Every one of them is a `RefnetError`, and also the built-in exception a Python user would expect, so
+that ``except ValueError`` keeps working.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RefnetError(Exception):
+    """The base of every error that refnet raises on purpose."""
+
+
+class ShapeError(RefnetError, ValueError):
+    """Arrays whose shapes do not fit together, or do not fit the layer they were given to."""
+
+
+class DTypeError(RefnetError, TypeError):
+    """Numbers of the wrong kind: float labels where class numbers are needed, text, objects."""
+
+
+class DataError(RefnetError, ValueError):
+    """Data that cannot be learned from: empty, of uneven length, out of range, damaged."""
+
+
+class ArgumentError(RefnetError, ValueError):
+    """An argument outside the values it may take."""
+
+
+class UnknownNameError(RefnetError, ValueError):
+    """A name (of an op, a layer, a loss, a backend ...) that nothing answers to."""
+
+
+class BackendError(RefnetError, RuntimeError):
+    """A backend that is missing, cannot run here, or was handed another backend's arrays."""
+
+
+class GradientError(RefnetError, RuntimeError):
+    """A gradient that was asked for and does not exist."""
+
+
+class NotReadyError(RefnetError, RuntimeError):
+    """Something used before it was built or compiled, or a placeholder that has no value yet."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
+    """The error for a mistyped name: it suggests the nearest known ones.
+
+    >>> unknown_name("activation", "rleu", ["relu", "selu", "tanh"])
+    UnknownNameError("unknown activation 'rleu': did you mean 'relu'? Known: relu, selu, tanh")
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name).lower(), names, n=1)
+    hint = f": did you mean {near[0]!r}?" if near else "."
+    return UnknownNameError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")

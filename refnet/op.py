@@ -1,0 +1,186 @@
+"""What an op is, and TABLE: the one list of all of them.
+
+An op is a named pure function on arrays, with its gradient written directly below it::
+
+    @op(saves="y", cases=UNARY, error=ulp(4))
+    def sigmoid(x):
+        r\"\"\"σ(x) = 1 / (1 + e^{-x})\"\"\"
+
+    @sigmoid.vjp(error=ulp(4))
+    def sigmoid_vjp(g, y):
+        r\"\"\"∂L/∂x = g · y · (1 - y)\"\"\"
+
+The decorator reads the rest off the function itself. **A parameter without a default is data** (an
+array that gradients may flow to); **a parameter with a default is an attribute** (fixed when the op
+is applied: an axis, a slope, a shape).
+
+A *vjp* (vector-Jacobian product) turns g = ∂L/∂y, the gradient of the loss L with respect to the
+op's output, into the gradient with respect to its inputs. It is an op too: it has its own row here,
+its own twin in every backend, its own error bound, and it is tested and timed like any other.
+
+Everything that has to know all ops reads TABLE: the dispatch, the tests, the benchmarks, the
+command line and the catalogue in the docs.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from refnet.errors import ShapeError, unknown_name
+
+if TYPE_CHECKING:
+    from refnet.bounds import Bound
+    from refnet.cases import Cases
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Kink:
+    """A point where an op has no derivative, and which one-sided derivative its gradient takes.
+
+    `rule` is "left", "right" or "mean" (of the two). `at` holds the inputs, as scalars.
+    """
+
+    at: tuple[float, ...]
+    rule: str
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+class Op:
+    """One row of TABLE: a named function on arrays, and what has to be known about it.
+
+    Attributes
+    ----------
+    name, function, file
+        The function, its name, and the file of `ops/` it stands in (its twin's file as well).
+    inputs, attributes
+        Parameters without a default (data) and with one (attributes, with their defaults).
+        `variadic` is True where the data are ``*xs``: any number of arrays.
+    outputs
+        Names of the results. Gradients flow into the first one; the others (a log-sum-exp, the
+        pre-activations) are there to be saved for the gradient.
+    saves
+        Which inputs and outputs the gradient needs, by name, in the order its function takes them.
+    wrt
+        Which inputs gradients flow to: all, unless the row says otherwise (labels have none).
+    writes
+        Which inputs are overwritten in place. Empty for all but the update rules, θ ← θ - η g.
+    cases, error
+        The inputs to try, and the bound on the error that every backend has to hold.
+    kinks
+        Where the derivative jumps, and the one-sided rule the gradient follows there.
+    flops
+        Arithmetic operations as a function of the inputs, for ops that compute more than they
+        read (products); None for ops whose cost is the bytes they move.
+    gradient
+        The vjp op, or None.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        *,
+        saves: str = "",
+        outputs: str = "y",
+        wrt: str | None = None,
+        writes: str = "",
+        cases: Cases | None = None,
+        error: Bound | None = None,
+        kinks: Sequence[Kink] = (),
+        flops: Function | None = None,
+        primal: Op | None = None,
+    ) -> None:
+        parameters = inspect.signature(function).parameters.values()
+        data = [p for p in parameters if p.default is p.empty]
+        self.name: str = function.__name__
+        self.function = function
+        self.file: str = function.__module__.rpartition(".")[2]
+        self.inputs = tuple(p.name for p in data)
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in data)
+        self.attributes = {p.name: p.default for p in parameters if p.default is not p.empty}
+        self.outputs = tuple(outputs.split())
+        self.saves = tuple(saves.split())
+        self.wrt = self.inputs if wrt is None else tuple(wrt.split())
+        self.writes = tuple(writes.split())
+        self.cases = cases
+        self.error = error
+        self.kinks = tuple(kinks)
+        self.flops = flops
+        self.primal = primal
+        self.gradient: Op | None = None
+        self.__name__ = self.__qualname__ = function.__name__
+        self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
+        self.__wrapped__ = function
+
+    def __call__(self, *inputs: Any, **attributes: Any) -> Any:
+        """Apply the op: on NumPy arrays at once, on tensors through `refnet.tensor.apply`."""
+        if not self.variadic and len(inputs) > len(self.inputs):
+            inputs, attributes = self._split(inputs, attributes)
+        for x in inputs:
+            dispatch = getattr(type(x), "__refnet_apply__", None)
+            if dispatch is not None:
+                return dispatch(self, inputs, attributes)
+        return self.function(*inputs, **attributes)
+
+    def vjp(self, function: Function | None = None, **row: Any) -> Any:
+        """Decorator: the function below is this op's gradient. Takes the same facts as `op`."""
+
+        def attach(function: Function) -> Op:
+            if function.__name__ != f"{self.name}_vjp":
+                raise TypeError(f"the gradient of {self.name} is named {self.name}_vjp")
+            facts = {"error": self.error, "outputs": " ".join(f"d{name}" for name in self.wrt)}
+            self.gradient = _enter(Op(function, **{**facts, **row}, wrt="", primal=self))
+            return self.gradient
+
+        return attach if function is None else attach(function)
+
+    @property
+    def formula(self) -> str:
+        """The first line of the docstring."""
+        return (self.__doc__ or "").strip().partition("\n")[0]
+
+    @property
+    def activation(self) -> bool:
+        """True for an elementwise function of x alone that a layer may fuse behind a product."""
+        return self.file == "activations" and self.inputs == ("x",) and self.primal is None
+
+    def _split(
+        self, arguments: tuple[Any, ...], attributes: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Attributes may be given by position too, after the data: ``reshape(x, (2, 3))``."""
+        count = len(self.inputs)
+        extra, names = arguments[count:], list(self.attributes)
+        if len(extra) > len(names):
+            takes = ", ".join((*self.inputs, *names))
+            raise ShapeError(f"{self.name} takes ({takes}), got {len(arguments)} arguments")
+        return arguments[:count], {**dict(zip(names, extra, strict=False)), **attributes}
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}: {self.formula}>"
+
+
+class Table(dict[str, Op]):
+    """All ops by name. A name that is not there raises an error that suggests the nearest one."""
+
+    def __missing__(self, name: str) -> Op:
+        raise unknown_name("op", name, self)
+
+
+TABLE: Table = Table()
+
+
+def op(**row: Any) -> Callable[[Function], Op]:
+    """Decorator: enter a function into TABLE. See `Op` for the facts a row may state."""
+    return lambda function: _enter(Op(function, **row))
+
+
+def _enter(row: Op) -> Op:
+    if row.name in TABLE:
+        raise TypeError(f"two ops are named {row.name}")
+    TABLE[row.name] = row
+    return row

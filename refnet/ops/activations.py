@@ -1,0 +1,325 @@
+r"""Activation functions: what a neuron makes of its weighted sum, and how a gradient passes back.
+
+Where the gradient can be written in the output y alone, it is: the input need not be kept.
+Sources: the course; Goodfellow, Bengio, Courville (2016), *Deep Learning*, section 6.3; and the
+papers named at each function. Every gradient states the one-sided rule it follows at a kink.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from refnet.bounds import exact, ulp
+from refnet.cases import Case, Cases, constant, normal, unary
+from refnet.op import Kink, op
+from refnet.ops.reductions import sum_to, summed_to_inputs
+
+UNARY = unary()
+SLOPE = 0.1  # the course's leaky ReLU
+SELU_ALPHA = 1.6732632423543772  # Klambauer et al. (2017), equation 14
+SELU_SCALE = 1.0507009873554805
+
+
+@op(cases=UNARY, error=exact())
+def identity(x):
+    r"""y = x. The "linear" activation: its derivative is the constant 1, whatever x is."""
+    return x
+
+
+@identity.vjp
+def identity_vjp(g):
+    r"""∂L/∂x = g"""
+    return g
+
+
+@op(cases=UNARY, error=exact(), kinks=[Kink((0.5,), "mean")])
+def binary_step(x):
+    r"""y = [x ≥ 0]: 1 from the threshold on, 0 below it. The perceptron's activation."""
+    return np.heaviside(x, np.ones((), np.result_type(x)))
+
+
+@binary_step.vjp
+def binary_step_vjp(g):
+    r"""∂L/∂x = 0: a step is flat on both sides, so nothing can be learned through it."""
+    return np.zeros_like(g)
+
+
+@op(cases=UNARY, saves="y", error=ulp(3))
+def sigmoid(x):
+    r"""y = σ(x) = 1 / (1 + e⁻ˣ)
+
+    Written with e^{-|x|}, which cannot overflow: σ(x) = e^x / (1 + e^x) for negative x.
+    """
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, e) / (1 + e)
+
+
+@sigmoid.vjp(error=ulp(3, of=lambda g, y: (np.abs(g * y),)))
+def sigmoid_vjp(g, y):
+    r"""∂L/∂x = g · y · (1 - y)"""
+    return g * y * (1 - y)
+
+
+@op(cases=UNARY, saves="y", error=ulp(2.5))
+def tanh(x):
+    r"""y = (eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)"""
+    return np.tanh(x)
+
+
+@tanh.vjp(error=ulp(3))
+def tanh_vjp(g, y):
+    r"""∂L/∂x = g · (1 - y²), as (1 - y)(1 + y): no digits cancel where y is near ±1."""
+    return g * ((1 - y) * (1 + y))
+
+
+@op(cases=UNARY, saves="y", error=exact(), kinks=[Kink((0.0,), "left")])
+def relu(x):
+    r"""y = max(0, x). Nair and Hinton (2010)."""
+    return np.maximum(x, 0)
+
+
+@relu.vjp
+def relu_vjp(g, y):
+    r"""∂L/∂x = g · [y > 0]: a neuron that is off passes nothing back. 0 at the kink (left)."""
+    return np.where(y > 0, g, 0)
+
+
+@op(
+    cases=unary(variants=({"negative_slope": 0.3},)),
+    saves="x",
+    error=ulp(1.5),
+    kinks=[Kink((0.0,), "left")],
+)
+def leaky_relu(x, negative_slope=SLOPE):
+    r"""y = x for x > 0, else negative_slope · x: the course's max(0.1x, x)."""
+    return np.where(x > 0, x, negative_slope * x)
+
+
+@leaky_relu.vjp(error=ulp(1.5))
+def leaky_relu_vjp(g, x, negative_slope=SLOPE):
+    r"""∂L/∂x = g for x > 0, else g · negative_slope. The left derivative at the kink."""
+    return np.where(x > 0, g, negative_slope * g)
+
+
+def _with_slopes():
+    def slopes(x_shape, alpha_shape):
+        return normal(x_shape, alpha_shape)
+
+    return Cases(
+        (
+            Case("one slope a feature", slopes((7, 31), (31,)), smooth=True),
+            Case("one slope a channel", slopes((2, 3, 4, 5), (1, 1, 5)), smooth=True),
+            Case("shared slope", slopes((7, 31), (1,)), smooth=True),
+            Case("points", constant(unary().tests[0].make(None)[0], 0.25)),
+            Case("empty", slopes((0, 3), (3,))),
+            Case("tall", slopes((1031, 3), (3,))),
+            Case("transposed", slopes((33, 17), (33, 17)), layout="transposed"),
+        ),
+        lambda n: (Case("rows", slopes((max(1, n // 1024), 1024), (1024,))),),
+    )
+
+
+@op(cases=_with_slopes(), saves="x alpha", error=ulp(0.5), kinks=[Kink((0.0, 0.25), "left")])
+def prelu(x, alpha):
+    r"""y = x for x > 0, else α · x, where α is learned. He et al. (2015), arXiv:1502.01852."""
+    return np.where(x > 0, x, alpha * x)
+
+
+@prelu.vjp(
+    error=summed_to_inputs(lambda g, x, alpha: (np.where(x > 0, g, alpha * g), g * np.minimum(x, 0)))
+)
+def prelu_vjp(g, x, alpha):
+    r"""∂L/∂x = g · (1 for x > 0, else α),  ∂L/∂α = Σ g · (0 for x > 0, else x)"""
+    dx = np.where(x > 0, g, alpha * g)
+    dalpha = np.where(x > 0, 0, g * x)
+    return sum_to(dx, np.shape(x)), sum_to(dalpha, np.shape(alpha))
+
+
+@op(
+    cases=unary(variants=({"alpha": 1.5},)),
+    saves="y",
+    error=ulp(2.5),
+    kinks=[Kink((0.0,), "right"), Kink((0.0,), "right", {"alpha": 1.5})],
+)
+def elu(x, alpha=1.0):
+    r"""y = x for x ≥ 0, else α (eˣ - 1). Clevert et al. (2016), arXiv:1511.07289.
+
+    eˣ - 1 is computed as expm1(x): the naive difference loses every digit for x near 0.
+    """
+    return np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+@elu.vjp(error=ulp(3, of=lambda g, y, alpha=1.0: np.abs(g) * np.maximum(1, np.abs(alpha))))
+def elu_vjp(g, y, alpha=1.0):
+    r"""∂L/∂x = g · (1 for y ≥ 0, else y + α). The right derivative at the kink."""
+    return g * np.where(y >= 0, 1, y + alpha)
+
+
+@op(cases=UNARY, saves="y", error=ulp(3), kinks=[Kink((0.0,), "right")])
+def selu(x):
+    r"""y = λ · elu(x, α), λ ≈ 1.0507, α ≈ 1.6733. Klambauer et al. (2017), arXiv:1706.02515."""
+    return SELU_SCALE * np.where(x >= 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0)))
+
+
+@selu.vjp(error=ulp(3, of=lambda g, y: 2 * np.abs(g)))
+def selu_vjp(g, y):
+    r"""∂L/∂x = g · (λ for y ≥ 0, else y + λα). The right derivative at the kink."""
+    return g * np.where(y >= 0, SELU_SCALE, y + SELU_SCALE * SELU_ALPHA)
+
+
+def _times_x(factor):
+    """x · factor(x): where the factor is subnormal, its few digits are stretched by |x|."""
+    return lambda x: np.abs(x) * np.maximum(factor(x), 2.0**-126)
+
+
+def _swish_terms(g, x):
+    """1 - s is rounded relative to s, not to itself."""
+    return np.abs(g) * np.maximum(sigmoid(x), 2.0**-126) * (1 + np.abs(x))
+
+
+@op(cases=UNARY, saves="x", error=ulp(4, of=_times_x(sigmoid)))
+def swish(x):
+    r"""y = x · σ(x), also called SiLU. Ramachandran et al. (2017), arXiv:1710.05941."""
+    return x * sigmoid(x)
+
+
+@swish.vjp(error=ulp(6, of=_swish_terms))
+def swish_vjp(g, x):
+    r"""∂L/∂x = g · (s + x · s · (1 - s)),  s = σ(x)"""
+    s = sigmoid(x)
+    return g * (s + x * s * (1 - s))
+
+
+erf = np.frompyfunc(math.erf, 1, 1)  # NumPy has no error function; Python has
+
+
+def standard_normal_cdf(x):
+    r"""Φ(x) = (1 + erf(x / √2)) / 2: the chance that a standard normal number is below x."""
+    x = np.asarray(x)
+    return np.asarray(0.5 * (1.0 + erf(x.astype(np.float64) / math.sqrt(2.0)))).astype(x.dtype)
+
+
+def standard_normal_pdf(x):
+    r"""φ(x) = e^{-x²/2} / √(2π)"""
+    return np.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
+
+
+def _gelu_tanh(x):
+    """tanh of the approximate GELU's argument, √(2/π) (x + 0.044715 x³)."""
+    return np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x))
+
+
+@op(
+    cases=unary(variants=({"approximate": True},)),
+    saves="x",
+    error=ulp(4, of=lambda x, approximate=False: np.abs(x)),
+)
+def gelu(x, approximate=False):
+    r"""y = x · Φ(x), Φ the standard normal CDF. Hendrycks and Gimpel (2016), arXiv:1606.08415.
+
+    With approximate=True: y = x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))).
+    """
+    if approximate:
+        return 0.5 * x * (1 + _gelu_tanh(x))
+    return x * standard_normal_cdf(x)
+
+
+@gelu.vjp(error=ulp(8, of=lambda g, x, approximate=False: np.abs(g) * (1 + np.abs(x))))
+def gelu_vjp(g, x, approximate=False):
+    r"""∂L/∂x = g · (Φ(x) + x · φ(x)), φ the standard normal density"""
+    if approximate:
+        t = _gelu_tanh(x)
+        slope = math.sqrt(2.0 / math.pi) * (1 + 3 * 0.044715 * x * x)
+        return g * (0.5 * (1 + t) + 0.5 * x * ((1 - t) * (1 + t)) * slope)
+    return g * (standard_normal_cdf(x) + x * standard_normal_pdf(x))
+
+
+@op(cases=UNARY, saves="x", error=ulp(2.5))
+def softplus(x):
+    r"""y = ln(1 + eˣ) = max(x, 0) + ln(1 + e^{-|x|}): a smooth ReLU. Dugas et al. (2001)."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+@softplus.vjp(error=ulp(4))
+def softplus_vjp(g, x):
+    r"""∂L/∂x = g · σ(x)"""
+    return g * sigmoid(x)
+
+
+@op(cases=UNARY, saves="x", error=ulp(2))
+def softsign(x):
+    r"""y = x / (1 + |x|). Turian et al. (2009)."""
+    return x / (1 + np.abs(x))
+
+
+@softsign.vjp(error=ulp(3))
+def softsign_vjp(g, x):
+    r"""∂L/∂x = g / (1 + |x|)²"""
+    distance = 1 + np.abs(x)
+    return g / distance / distance
+
+
+@op(
+    cases=UNARY,
+    saves="x",
+    error=ulp(2, of=lambda x: np.maximum(np.clip(x / 6 + 0.5, 0, 1), np.abs(np.clip(x, -3, 3)) / 6)),
+    kinks=[Kink((-3.0,), "left"), Kink((3.0,), "right")],
+)
+def hard_sigmoid(x):
+    r"""y = min(max(x + 3, 0), 6) / 6: σ(x) in straight lines, as in Keras 3."""
+    return np.clip(x + 3, 0, 6) / 6
+
+
+@hard_sigmoid.vjp(error=ulp(1))
+def hard_sigmoid_vjp(g, x):
+    r"""∂L/∂x = g/6 for -3 < x < 3, else 0. 0 at both kinks (left of -3, right of 3)."""
+    return np.where((x > -3) & (x < 3), g / 6, 0)
+
+
+@op(
+    cases=UNARY,
+    saves="y",
+    error=exact(),
+    kinks=[Kink((0.0,), "left"), Kink((6.0,), "right")],
+)
+def relu6(x):
+    r"""y = min(max(x, 0), 6). Krizhevsky (2010)."""
+    return np.clip(x, 0, 6)
+
+
+@relu6.vjp
+def relu6_vjp(g, y):
+    r"""∂L/∂x = g for 0 < y < 6, else 0. 0 at both kinks (left of 0, right of 6)."""
+    return np.where((y > 0) & (y < 6), g, 0)
+
+
+def _mish_terms(g, x):
+    """1 - t is rounded relative to t, not to itself."""
+    return np.abs(g) * np.maximum(sigmoid(x), 2.0**-126) * (1 + np.abs(x))
+
+
+@op(cases=UNARY, saves="x", error=ulp(4, of=_times_x(lambda x: np.tanh(softplus(x)))))
+def mish(x):
+    r"""y = x · tanh(ln(1 + eˣ)). Misra (2019), arXiv:1908.08681."""
+    return x * np.tanh(softplus(x))
+
+
+@mish.vjp(error=ulp(10, of=_mish_terms))
+def mish_vjp(g, x):
+    r"""∂L/∂x = g · (t + x · (1 - t²) · σ(x)),  t = tanh(ln(1 + eˣ))"""
+    t = np.tanh(softplus(x))
+    return g * (t + x * ((1 - t) * (1 + t)) * sigmoid(x))
+
+
+@op(cases=UNARY, saves="y", error=ulp(3))
+def exponential(x):
+    r"""y = eˣ"""
+    return np.exp(x)
+
+
+@exponential.vjp(error=ulp(0.5))
+def exponential_vjp(g, y):
+    r"""∂L/∂x = g · y"""
+    return g * y

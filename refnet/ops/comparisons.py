@@ -1,0 +1,111 @@
+"""Questions about elements: comparisons, a choice between two arrays, a change of type.
+
+A comparison jumps from False to True: no gradient flows through it. `where` chooses, so its gradient
+goes to whichever array was chosen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refnet.bounds import exact, rounded_sum, ulp
+from refnet.cases import Case, Cases, binary, normal, unary
+from refnet.op import op
+from refnet.ops.reductions import sum_to
+
+BINARY = binary()
+
+
+@op(cases=BINARY, wrt="", error=exact())
+def equal(a, b):
+    r"""y = [a = b]"""
+    return a == b
+
+
+@op(cases=BINARY, wrt="", error=exact())
+def not_equal(a, b):
+    r"""y = [a ≠ b]"""
+    return a != b
+
+
+@op(cases=BINARY, wrt="", error=exact())
+def less(a, b):
+    r"""y = [a < b]"""
+    return a < b
+
+
+@op(cases=BINARY, wrt="", error=exact())
+def less_equal(a, b):
+    r"""y = [a ≤ b]"""
+    return a <= b
+
+
+@op(cases=BINARY, wrt="", error=exact())
+def greater(a, b):
+    r"""y = [a > b]"""
+    return a > b
+
+
+@op(cases=BINARY, wrt="", error=exact())
+def greater_equal(a, b):
+    r"""y = [a ≥ b]"""
+    return a >= b
+
+
+def _choices():
+    def chosen(*shapes):
+        def make(rng):
+            condition, a, b = normal(*shapes)(rng)
+            return condition > 0, a, b
+
+        return make
+
+    return Cases(
+        (
+            Case("same shape", chosen((7, 31), (7, 31), (7, 31)), smooth=True),
+            Case("row of conditions", chosen((17,), (6, 17), (6, 17)), smooth=True),
+            Case("column and scalar", chosen((6, 17), (6, 1), ()), smooth=True),
+            Case("scalars", chosen((), (), ())),
+            Case("empty", chosen((0, 3), (0, 3), (3,))),
+            Case("block edge", chosen((1025,), (1025,), (1025,))),
+            Case("strided", chosen((5, 29), (5, 29), (5, 29)), layout="strided"),
+            Case(
+                "NaN not chosen",
+                lambda rng: (np.array([True, False]), np.array([1.0, np.nan]), np.array([np.nan, 2.0])),
+            ),
+        ),
+        lambda n: (Case("flat", chosen((n,), (n,), (n,))),),
+    )
+
+
+@op(cases=_choices(), saves="condition a b", wrt="a b", error=exact())
+def where(condition, a, b):
+    r"""y = a where the condition holds, else b"""
+    return np.where(condition, a, b)
+
+
+@where.vjp(
+    error=rounded_sum(
+        4,
+        lambda g, condition, a, b: [
+            (max(1, g.size / max(1, x.size)), sum_to(np.abs(g), np.shape(x))) for x in (a, b)
+        ],
+    )
+)
+def where_vjp(g, condition, a, b):
+    r"""∂L/∂a = g · [condition],  ∂L/∂b = g · [not condition]"""
+    none = np.zeros_like(g)
+    to_a, to_b = np.where(condition, g, none), np.where(condition, none, g)
+    return sum_to(to_a, np.shape(a)), sum_to(to_b, np.shape(b))
+
+
+@op(cases=unary(variants=({"dtype": "float64"},)), saves="x", error=ulp(0.5))
+def cast(x, dtype="float32"):
+    r"""y = x as numbers of another type, rounded to the nearest"""
+    return np.asarray(x).astype(dtype)
+
+
+@cast.vjp
+def cast_vjp(g, x, dtype="float32"):
+    r"""∂L/∂x = g, in the type of x"""
+    return np.asarray(g).astype(np.result_type(x))

@@ -1,0 +1,234 @@
+"""Arithmetic, element by element, with NumPy's broadcasting.
+
+Where an input was stretched to the shape of the result, its gradient is summed back to its own
+shape (`sum_to`): an element that was used many times gets the sum of what came back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refnet.bounds import exact, ulp
+from refnet.cases import Case, Cases, binary, constant, normal, positive, unary
+from refnet.op import Kink, op
+from refnet.ops.reductions import sum_to, summed_to_inputs
+
+
+BINARY = binary()
+
+
+@op(cases=BINARY, saves="a b", error=ulp(0.5))
+def add(a, b):
+    r"""y = a + b"""
+    return a + b
+
+
+@add.vjp(error=summed_to_inputs(lambda g, a, b: (g, g)))
+def add_vjp(g, a, b):
+    r"""∂L/∂a = g,  ∂L/∂b = g"""
+    return sum_to(g, np.shape(a)), sum_to(g, np.shape(b))
+
+
+@op(cases=BINARY, saves="a b", error=ulp(0.5))
+def subtract(a, b):
+    r"""y = a - b"""
+    return a - b
+
+
+@subtract.vjp(error=summed_to_inputs(lambda g, a, b: (g, g)))
+def subtract_vjp(g, a, b):
+    r"""∂L/∂a = g,  ∂L/∂b = -g"""
+    return sum_to(g, np.shape(a)), sum_to(-g, np.shape(b))
+
+
+@op(cases=BINARY, saves="a b", error=ulp(0.5))
+def multiply(a, b):
+    r"""y = a · b"""
+    return a * b
+
+
+@multiply.vjp(error=summed_to_inputs(lambda g, a, b: (g * b, g * a)))
+def multiply_vjp(g, a, b):
+    r"""∂L/∂a = g · b,  ∂L/∂b = g · a"""
+    return sum_to(g * b, np.shape(a)), sum_to(g * a, np.shape(b))
+
+
+@op(cases=BINARY, saves="a b", error=ulp(0.5))
+def divide(a, b):
+    r"""y = a / b"""
+    return a / b
+
+
+@divide.vjp(error=summed_to_inputs(lambda g, a, b: (g / b, g * (a / b) / b)))
+def divide_vjp(g, a, b):
+    r"""∂L/∂a = g / b,  ∂L/∂b = -g · a / b²"""
+    return sum_to(g / b, np.shape(a)), sum_to(-g * (a / b) / b, np.shape(b))
+
+
+def _powers():
+    """Positive bases with any exponent; any base with whole exponents; the corners of both."""
+    base = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, 10.0, np.inf, -np.inf, np.nan]
+    exponent = [0.0, -0.0, 1.0, -1.0, 2.0, 3.0, -3.0, 0.5, -0.5, np.inf, -np.inf, np.nan]
+    ordinary = lambda *shapes: lambda rng: (  # noqa: E731
+        positive(shapes[0])(rng)[0],
+        normal(shapes[1])(rng)[0],
+    )
+    return Cases(
+        (
+            Case("corners", constant(np.array(base)[:, None], exponent)),
+            Case("ordinary", ordinary((7, 31), (7, 31)), smooth=True),
+            Case("row", ordinary((6, 17), (17,)), smooth=True),
+            Case("column", ordinary((6, 1), (6, 17)), smooth=True),
+            Case("square", lambda rng: (*normal((5, 9))(rng), np.array(2.0))),
+            Case("cube root", lambda rng: (*positive((5, 9))(rng), np.array(1 / 3))),
+            Case("empty", ordinary((0,), (0,))),
+            Case("block edge", ordinary((1025,), (1025,))),
+            Case("transposed", ordinary((33, 17), (33, 17)), layout="transposed"),
+        ),
+        lambda n: (Case("square", lambda rng: (*positive((n,))(rng), np.array(1.7))),),
+    )
+
+
+def _power_terms(g, a, b, wrt=("a", "b")):
+    log_a = np.log(np.where(a > 0, a, 1.0))
+    grown = 1 + np.abs(np.nan_to_num(b * log_a, posinf=0, neginf=0))  # see `power`'s bound
+    return g * b * a ** (b - 1) * grown, g * a**b * log_a * grown
+
+
+@op(cases=_powers(), saves="a b", error=ulp(4))
+def power(a, b):
+    r"""y = aᵇ. NaN for a negative base with an exponent that is not whole."""
+    return np.power(a, b)
+
+
+@power.vjp(error=summed_to_inputs(_power_terms))
+def power_vjp(g, a, b, wrt=("a", "b")):
+    r"""∂L/∂a = g · b · aᵇ⁻¹,  ∂L/∂b = g · aᵇ · ln a  (0 where a = 0, as the limit for b > 0)."""
+    da = db = None
+    if "a" in wrt:
+        da = sum_to(g * b * np.power(a, b - 1), np.shape(a))
+    if "b" in wrt:
+        log_a = np.log(np.where(a == 0, 1, a))
+        db = sum_to(g * np.power(a, b) * log_a, np.shape(b))
+    return da, db
+
+
+@op(cases=unary(), error=exact())
+def negative(x):
+    r"""y = -x"""
+    return -x
+
+
+@negative.vjp
+def negative_vjp(g):
+    r"""∂L/∂x = -g"""
+    return -g
+
+
+@op(cases=unary(), saves="x", error=ulp(0.5))
+def square(x):
+    r"""y = x²"""
+    return x * x
+
+
+@square.vjp(error=ulp(1))
+def square_vjp(g, x):
+    r"""∂L/∂x = g · 2x"""
+    return g * (2 * x)
+
+
+@op(cases=unary(), saves="y", error=ulp(3))
+def exp(x):
+    r"""y = eˣ"""
+    return np.exp(x)
+
+
+@exp.vjp(error=ulp(0.5))
+def exp_vjp(g, y):
+    r"""∂L/∂x = g · y"""
+    return g * y
+
+
+@op(cases=unary(positive), saves="x", error=ulp(3))
+def log(x):
+    r"""y = ln x. NaN below 0."""
+    return np.log(x)
+
+
+@log.vjp(error=ulp(0.5))
+def log_vjp(g, x):
+    r"""∂L/∂x = g / x"""
+    return g / x
+
+
+@op(cases=unary(positive), saves="y", error=ulp(0.5))
+def sqrt(x):
+    r"""y = √x. NaN below 0."""
+    return np.sqrt(x)
+
+
+@sqrt.vjp(error=ulp(1))
+def sqrt_vjp(g, y):
+    r"""∂L/∂x = g / (2y)"""
+    return g / (2 * y)
+
+
+@op(cases=unary(), saves="x", error=exact(), kinks=[Kink((0.0,), "mean")])
+def abs(x):
+    r"""y = |x|"""
+    return np.abs(x)
+
+
+@abs.vjp
+def abs_vjp(g, x):
+    r"""∂L/∂x = g · sign(x): 0 at the kink x = 0."""
+    return g * np.sign(x)
+
+
+@op(cases=BINARY, saves="a b", error=exact(), kinks=[Kink((1.0, 1.0), "mean")])
+def maximum(a, b):
+    r"""y = max(a, b). NaN if either is NaN."""
+    return np.maximum(a, b)
+
+
+@maximum.vjp(error=summed_to_inputs(lambda g, a, b: (g * (a >= b), g * (b >= a))))
+def maximum_vjp(g, a, b):
+    r"""g goes to the larger of the two; where a = b, half to each."""
+    half = np.where(a == b, g / 2, np.zeros_like(g))
+    to_a, to_b = np.where(a > b, g, half), np.where(b > a, g, half)
+    return sum_to(to_a, np.shape(a)), sum_to(to_b, np.shape(b))
+
+
+@op(cases=BINARY, saves="a b", error=exact(), kinks=[Kink((1.0, 1.0), "mean")])
+def minimum(a, b):
+    r"""y = min(a, b). NaN if either is NaN."""
+    return np.minimum(a, b)
+
+
+@minimum.vjp(error=summed_to_inputs(lambda g, a, b: (g * (a <= b), g * (b <= a))))
+def minimum_vjp(g, a, b):
+    r"""g goes to the smaller of the two; where a = b, half to each."""
+    return maximum_vjp(g, -a, -b)
+
+
+CLIP = unary(variants=({"minimum": -0.5, "maximum": 0.5}, {"minimum": 0.0}))
+
+
+@op(
+    cases=CLIP,
+    saves="x",
+    error=exact(),
+    kinks=[
+        Kink((-0.5,), "right", {"minimum": -0.5, "maximum": 0.5}),
+        Kink((0.5,), "left", {"minimum": -0.5, "maximum": 0.5}),
+    ],
+)
+def clip(x, minimum=-np.inf, maximum=np.inf):
+    r"""y = min(max(x, minimum), maximum)"""
+    return np.clip(x, minimum, maximum)
+
+
+@clip.vjp
+def clip_vjp(g, x, minimum=-np.inf, maximum=np.inf):
+    r"""∂L/∂x = g where minimum ≤ x ≤ maximum, else 0"""
+    return np.where((x >= minimum) & (x <= maximum), g, np.zeros_like(g))

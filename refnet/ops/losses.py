@@ -1,0 +1,208 @@
+r"""How wrong the predictions are, and which way to change them.
+
+The cross-entropies take *logits*, the scores before softmax or sigmoid, and do both steps at once:
+the logarithm undoes the exponential, so nothing overflows and no digit is lost, and the gradient is
+the plain difference between prediction and target. Each returns one loss for each example.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refnet.bounds import rounded_sum, ulp
+from refnet.cases import Case, Cases, binary, constant, normal
+from refnet.errors import DataError
+from refnet.op import op
+from refnet.ops.activations import sigmoid
+from refnet.ops.reductions import sum_to, summed_to_inputs
+
+
+def log_sum_exp(x):
+    r"""ln Σ_j e^{x_j} over the last axis, with the largest x taken out so that nothing overflows."""
+    largest = np.max(x, -1, keepdims=True)
+    return np.log(np.sum(np.exp(x - largest), -1)) + largest[..., 0]
+
+
+def one_hot(labels, classes):
+    """Class numbers as rows that are 1 at the class and 0 elsewhere (boolean)."""
+    return np.asarray(labels)[..., None] == np.arange(classes)
+
+
+def _classified(dense):
+    """Logits with class numbers, or with target distributions if `dense`."""
+
+    def make(*shape, scale=1.0):
+        def inputs(rng):
+            logits = rng.normal(0.0, scale, shape)
+            if not dense:
+                return logits, rng.integers(0, shape[-1], shape[:-1])
+            weights = np.exp(rng.normal(0.0, 1.0, shape))
+            return logits, weights / np.sum(weights, -1, keepdims=True)
+
+        return inputs
+
+    extreme = np.array([[1e4, -1e4, 0.0], [-1e4, -1e4, -1e4], [np.nan, 0.0, 1.0]])
+    targets = np.eye(3) if dense else np.array([1, 2, 0])
+    tests = (
+        Case("small", make(4, 5), smooth=True),
+        Case("sequence", make(2, 3, 4), smooth=True),
+        Case("one example", make(5)),
+        Case("one class", make(3, 1)),
+        Case("empty", make(0, 4)),
+        Case("extreme logits", constant(extreme, targets)),
+        *(Case(f"block edge {n}", make(3, n, scale=4.0)) for n in (127, 128, 129, 1023, 1025)),
+        Case("long row", make(2, 40_000)),
+        Case("transposed", make(33, 17), layout="transposed"),
+        Case("strided", make(5, 29), layout="strided"),
+    )
+    return Cases(tests, lambda n: tuple(
+        Case(f"{classes} classes", make(max(1, n // classes), classes))
+        for classes in (1024, 32_000, 50_257, 128_256) if classes <= max(n, 1024)
+    ))
+
+
+def _log_sum_exp_terms(x):
+    """Each exponential carries |x - max| · u; the sum and the logarithm a few u more."""
+    z = np.abs(x - np.max(x, -1, keepdims=True))
+    p = np.exp(-z)
+    carried = np.sum(p * (2 + np.minimum(z, 104)), -1) / np.sum(p, -1)
+    return carried + np.log(np.shape(x)[-1]) + np.abs(np.max(x, -1))
+
+
+def _sparse_terms(logits, labels):
+    lse = _log_sum_exp_terms(logits)
+    chosen = np.abs(np.take_along_axis(logits, labels[..., None], -1)[..., 0])
+    return [(1, lse + chosen), (1, lse)]
+
+
+def _softmax_from(logits, log_sum_exp):
+    return np.exp(logits - log_sum_exp[..., None])
+
+
+def _sparse_vjp_terms(g, logits, labels, log_sum_exp):
+    z = np.abs(logits - log_sum_exp[..., None])
+    p = _softmax_from(logits, log_sum_exp) * (2 + np.minimum(z, 104) + np.abs(log_sum_exp[..., None]))
+    return 1, np.abs(g)[..., None] * (p + one_hot(labels, np.shape(logits)[-1]))
+
+
+@op(
+    cases=_classified(dense=False),
+    saves="logits labels log_sum_exp",
+    outputs="loss log_sum_exp",
+    wrt="logits",
+    error=rounded_sum(2, _sparse_terms),
+)
+def sparse_softmax_cross_entropy(logits, labels):
+    r"""L = -ln softmax(x)_c = ln Σ_j e^{x_j} - x_c, where c is the right class
+
+    Shapes: logits x (..., classes), labels c (...) integers in 0 … classes-1, losses L (...). The
+    second result is ln Σ_j e^{x_j}, which the gradient needs again.
+    """
+    classes = np.shape(logits)[-1]
+    if np.size(labels) and not (0 <= np.min(labels) and np.max(labels) < classes):
+        raise DataError(
+            f"sparse_softmax_cross_entropy expects labels from 0 to {classes - 1} for {classes} "
+            f"classes, got labels from {np.min(labels)} to {np.max(labels)}"
+        )
+    total = log_sum_exp(logits)
+    chosen = np.take_along_axis(logits, np.expand_dims(labels, -1), -1)
+    return total - chosen[..., 0], total
+
+
+@sparse_softmax_cross_entropy.vjp(error=rounded_sum(2, _sparse_vjp_terms))
+def sparse_softmax_cross_entropy_vjp(g, logits, labels, log_sum_exp):
+    r"""∂L/∂x_j = g · (softmax(x)_j - [j = c]): prediction minus target."""
+    target = one_hot(labels, np.shape(logits)[-1])
+    return g[..., None] * (_softmax_from(logits, log_sum_exp) - target)
+
+
+def _dense_terms(logits, targets):
+    lse = _log_sum_exp_terms(logits)
+    products = np.sum(np.abs(targets * (np.abs(logits) + lse[..., None])), -1)
+    return [(np.shape(logits)[-1], products), (1, lse)]
+
+
+def _dense_vjp_terms(g, logits, targets, log_sum_exp):
+    z = np.abs(logits - log_sum_exp[..., None])
+    p = _softmax_from(logits, log_sum_exp) * (2 + np.minimum(z, 104) + np.abs(log_sum_exp[..., None]))
+    total = np.sum(np.abs(targets), -1, keepdims=True)
+    return np.shape(logits)[-1], np.abs(g)[..., None] * (p * total + np.abs(targets))
+
+
+@op(
+    cases=_classified(dense=True),
+    saves="logits targets log_sum_exp",
+    outputs="loss log_sum_exp",
+    wrt="logits",
+    error=rounded_sum(2, _dense_terms),
+)
+def softmax_cross_entropy(logits, targets):
+    r"""L = -Σ_j t_j ln softmax(x)_j = Σ_j t_j (ln Σ_k e^{x_k} - x_j)
+
+    Shapes: logits x and target probabilities t (..., classes), losses L (...). The second result is
+    ln Σ_k e^{x_k}. No gradient flows to the targets.
+    """
+    total = log_sum_exp(logits)
+    return np.sum(targets * (total[..., None] - logits), -1), total
+
+
+@softmax_cross_entropy.vjp(error=rounded_sum(2, _dense_vjp_terms))
+def softmax_cross_entropy_vjp(g, logits, targets, log_sum_exp):
+    r"""∂L/∂x_j = g · (softmax(x)_j · Σ_k t_k - t_j)"""
+    p = _softmax_from(logits, log_sum_exp)
+    return g[..., None] * (p * np.sum(targets, -1, keepdims=True) - targets)
+
+
+@op(
+    cases=binary(),
+    saves="logits targets",
+    wrt="logits",
+    error=ulp(4, of=lambda logits, targets: np.abs(logits * targets) + np.maximum(np.abs(logits), 1)),
+)
+def sigmoid_cross_entropy(logits, targets):
+    r"""L = -t ln σ(x) - (1 - t) ln(1 - σ(x)) = max(x, 0) - x t + ln(1 + e^{-|x|})
+
+    Shapes: logits x and targets t the same (or broadcasting), one loss for each element.
+    No gradient flows to the targets.
+    """
+    return np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))
+
+
+@sigmoid_cross_entropy.vjp(
+    error=summed_to_inputs(lambda g, logits, targets: (np.abs(g) * (sigmoid(logits) + np.abs(targets)),))
+)
+def sigmoid_cross_entropy_vjp(g, logits, targets):
+    r"""∂L/∂x = g · (σ(x) - t)"""
+    return sum_to(g * (sigmoid(logits) - targets), np.shape(logits))
+
+
+def _pairs():
+    tests = (
+        Case("small", normal((4, 5), (4, 5)), smooth=True),
+        Case("sequence", normal((2, 3, 4), (2, 3, 4)), smooth=True),
+        Case("one output", normal((7, 1), (7, 1)), smooth=True),
+        Case("vector", normal((7,), (7,)), smooth=True),
+        Case("empty", normal((0, 4), (0, 4))),
+        Case("NaN and infinity", constant([[1.0, np.nan], [np.inf, 1.0]], [[1.0, 2.0], [3.0, 4.0]])),
+        Case("long rows", normal((3, 2049), (3, 2049))),
+        Case("transposed", normal((33, 17), (33, 17)), layout="transposed"),
+        Case("strided", normal((5, 29), (5, 29)), layout="strided"),
+    )
+    return Cases(tests, lambda n: (Case("rows", normal(*((max(1, n // 1024), 1024),) * 2)),))
+
+
+def _squared_terms(y_true, y_pred):
+    return np.shape(y_true)[-1], np.mean((y_pred - y_true) ** 2, -1)
+
+
+@op(cases=_pairs(), saves="y_true y_pred", error=rounded_sum(4, _squared_terms))
+def mean_squared_error(y_true, y_pred):
+    r"""L = (1/n) Σ_j (a_j - y_j)², over the n outputs of an example (the last axis)"""
+    return np.mean((y_pred - y_true) ** 2, -1)
+
+
+@mean_squared_error.vjp(error=ulp(3))
+def mean_squared_error_vjp(g, y_true, y_pred):
+    r"""∂L/∂a_j = g · 2 (a_j - y_j) / n,  ∂L/∂y_j = -∂L/∂a_j"""
+    dpred = g[..., None] * (y_pred - y_true) * (2 / np.shape(y_true)[-1])
+    return -dpred, dpred

@@ -1,0 +1,180 @@
+r"""Products of matrices: where a network spends its time.
+
+(m, k) @ (k, n) = (m, n). Leading dimensions are batches and broadcast, as in `numpy.matmul`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from refnet.bounds import rounded_sum
+from refnet.cases import Case, Cases, constant, normal
+from refnet.op import TABLE, op
+from refnet.ops import activations as activations  # fills TABLE
+from refnet.ops.reductions import sum_to
+
+
+def transpose_last(x):
+    """x with its last two axes exchanged: each matrix of a batch transposed."""
+    return np.swapaxes(x, -1, -2)
+
+
+def _products():
+    shapes = [
+        ((3, 4), (4, 5)),
+        ((2, 3, 4), (2, 4, 5)),
+        ((2, 1, 3, 4), (5, 4, 2)),
+        ((2, 3, 4), (4, 5)),
+    ]
+    tests = [Case(f"{a} @ {b}", normal(a, b), smooth=True) for a, b in shapes]
+    tests += [
+        Case("one element", normal((1, 1), (1, 1))),
+        Case("row by column", normal((1, 37), (37, 1))),
+        Case("column by row", normal((37, 1), (1, 29))),
+        Case("no rows", normal((0, 4), (4, 5))),
+        Case("nothing to sum", normal((3, 0), (0, 5))),
+        Case("block edge 31", normal((31, 33), (33, 31))),
+        Case("block edge 65", normal((65, 64), (64, 65))),
+        Case("primes", normal((67, 101), (101, 71))),
+        Case("long sums", normal((5, 2053), (2053, 3))),
+        Case("NaN and infinity", constant([[1.0, np.nan], [np.inf, 1.0]], [[1.0, 2.0], [3.0, 4.0]])),
+        Case("transposed", normal((33, 17), (17, 35)), layout="transposed"),
+        Case("strided", normal((9, 17), (17, 7)), layout="strided"),
+    ]
+
+    def bench(elements):
+        side = max(16, int(elements**0.5) // 16 * 16)
+        sides = sorted({min(s, side) for s in (512, 1024, 2048, 4096, 8192)})
+        return tuple(Case(f"{s} cubed", normal((s, s), (s, s))) for s in sides)
+
+    return Cases(tuple(tests), bench)
+
+
+def _product_terms(a, b):
+    """(k, |A||B|): the terms of every sum, for the bound c · u · √k · (|A||B|)."""
+    return np.shape(a)[-1], np.abs(a) @ np.abs(b)
+
+
+def _matmul_vjp_terms(g, a, b, wrt=("a", "b")):
+    da, db = np.abs(g) @ transpose_last(np.abs(b)), transpose_last(np.abs(a)) @ np.abs(g)
+    batches = [da.size / max(1, np.size(a)), db.size / max(1, np.size(b))]
+    return [
+        (np.shape(g)[-1] * batches[0], sum_to(da, np.shape(a))),
+        (np.shape(g)[-2] * batches[1], sum_to(db, np.shape(b))),
+    ]
+
+
+@op(
+    cases=_products(),
+    saves="a b",
+    error=rounded_sum(4, _product_terms),
+    flops=lambda a, b: 2 * np.shape(a)[-1] * np.shape(b)[-1] * (np.size(a) // np.shape(a)[-1]),
+)
+def matmul(a, b):
+    r"""Y = A B,  y_ij = Σ_k a_ik b_kj"""
+    return a @ b
+
+
+@matmul.vjp(
+    error=rounded_sum(4, _matmul_vjp_terms),
+    flops=lambda g, a, b: 4 * np.size(g) * np.shape(a)[-1],
+)
+def matmul_vjp(g, a, b, wrt=("a", "b")):
+    r"""∂L/∂A = G Bᵀ,  ∂L/∂B = Aᵀ G. `wrt` names the gradients that are wanted; others are None."""
+    da = sum_to(g @ transpose_last(b), np.shape(a)) if "a" in wrt else None
+    db = sum_to(transpose_last(a) @ g, np.shape(b)) if "b" in wrt else None
+    return da, db
+
+
+def _layers():
+    shapes = (4, 3), (3, 5), (5,)
+    sizes = (17, 64), (64, 33), (33,)
+    # all but the step: where z is nearly 0, a rounding error may turn 0 into 1
+    names = [name for name, row in TABLE.items() if row.activation and name != "binary_step"]
+    tests = [Case(f"{n}", normal(*shapes), {"activation": n}, smooth=True) for n in names]
+    tests += [
+        Case("blocks", normal(*sizes), {"activation": "relu"}),
+        Case("one element", normal((1, 1), (1, 1), (1,))),
+        Case("no rows", normal((0, 3), (3, 5), (5,)), {"activation": "tanh"}),
+        Case("sequence", normal((2, 7, 3), (3, 5), (5,)), {"activation": "tanh"}, smooth=True),
+        Case("block edge", normal((65, 31), (31, 129), (129,)), {"activation": "gelu"}),
+        Case("transposed", normal((33, 17), (17, 35), (35,)), layout="transposed"),
+    ]
+
+    def bench(elements):
+        side = max(16, int(elements**0.5) // 16 * 16)
+        sides = sorted({min(s, side) for s in (1024, 4096)})
+        return tuple(
+            Case(f"{s} cubed, {name}", normal((s, s), (s, s), (s,)), {"activation": name})
+            for s in sides
+            for name in ("identity", "relu", "gelu")
+        )
+
+    return Cases(tuple(tests), bench)
+
+
+def _linear_terms(x, kernel, bias, activation="identity"):
+    """The product's bound, through an activation whose slope is at most 1.13 (e^z: its value)."""
+    n, total = np.shape(x)[-1], np.abs(x) @ np.abs(kernel) + np.abs(bias)
+    z = x @ kernel + bias
+    steep = np.exp(z) if activation == "exponential" else 1.13
+    saved = z if "x" in TABLE[activation].saves else TABLE[activation](z)
+    outer = n, steep * total + 2 * np.abs(TABLE[activation](z))
+    inner = (n, total) if saved is z else outer
+    return [outer, inner]
+
+
+@op(
+    cases=_layers(),
+    saves="x kernel saved",
+    outputs="y saved",
+    error=rounded_sum(4, _linear_terms),
+    flops=lambda x, kernel, bias, activation="": 2 * np.size(x) * np.shape(kernel)[-1],
+)
+def linear(x, kernel, bias, activation="identity"):
+    r"""y = f(x W + b): a layer of neurons, each a weighted sum, a bias and an activation f.
+
+    Shapes: x (..., k), kernel W (k, n), bias b (n,), y (..., n). `activation` names any elementwise
+    activation. The second result is what the gradient of f is written in: y itself where that is
+    enough (sigmoid, tanh, relu ...), else z = x W + b (swish, gelu ...).
+    """
+    z = x @ kernel + bias
+    f = TABLE[activation]
+    y = f.function(z)
+    return y, (z if "x" in f.saves else y)
+
+
+def _linear_vjp_terms(g, x, kernel, saved, activation="identity", wrt=()):
+    dz = np.abs(activation_vjp(g, saved, activation)) + np.abs(g)
+    rows = math.prod(np.shape(g)[:-1])
+    return [
+        (np.shape(g)[-1], dz @ np.abs(kernel).T),
+        (rows, as_rows(np.abs(x)).T @ as_rows(dz)),
+        (rows, np.sum(as_rows(dz), axis=0)),
+    ]
+
+
+def as_rows(x):
+    """x (..., k) as one matrix (rows, k)."""
+    return np.reshape(x, (math.prod(np.shape(x)[:-1]), np.shape(x)[-1]))
+
+
+def activation_vjp(g, saved, activation):
+    """∂L/∂z through the activation named `activation`, from what `linear` saved of it."""
+    f = TABLE[activation]
+    return f.gradient.function(g, saved) if f.saves else f.gradient.function(g)
+
+
+@linear.vjp(
+    error=rounded_sum(4, _linear_vjp_terms),
+    flops=lambda g, x, kernel, saved, activation="": 4 * np.size(g) * np.shape(kernel)[0],
+)
+def linear_vjp(g, x, kernel, saved, activation="identity", wrt=("x", "kernel", "bias")):
+    r"""∂L/∂z = g · f'(z);  ∂L/∂x = ∂L/∂z Wᵀ,  ∂L/∂W = xᵀ ∂L/∂z,  ∂L/∂b = Σ_rows ∂L/∂z"""
+    dz = activation_vjp(g, saved, activation)
+    dx = dz @ kernel.T if "x" in wrt else None
+    dkernel = as_rows(x).T @ as_rows(dz) if "kernel" in wrt else None
+    dbias = np.sum(as_rows(dz), axis=0) if "bias" in wrt else None
+    return dx, dkernel, dbias

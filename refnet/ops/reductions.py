@@ -1,0 +1,179 @@
+"""Many numbers become one: sums, means and extremes along axes.
+
+A reduction's gradient goes the other way: what arrives for the one result is handed back to every
+element that went in. `axis` is None (all), an integer or a tuple of integers, as in NumPy.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+
+import numpy as np
+
+from refnet.bounds import exact, rounded_sum, ulp
+from refnet.cases import Case, Cases, normal, reduction
+from refnet.op import Kink, op
+
+
+def spread(g, x, axis, keepdims):
+    """g, a result of a reduction of x over `axis`, shaped so that it broadcasts against x."""
+    if axis is None or keepdims or np.ndim(x) == 0:
+        return np.reshape(g, (1,) * np.ndim(x)) if axis is None else g
+    return np.expand_dims(g, axis)
+
+
+def reduced_count(x, axis):
+    """How many elements of x go into each result of a reduction over `axis`."""
+    if axis is None:
+        return np.size(x)
+    axes = (axis,) if isinstance(axis, int) else axis
+    return math.prod(np.shape(x)[a] for a in axes)
+
+
+def _terms(x, axis=None, keepdims=False):
+    """(n, Σ|x|) for the error bound of a sum."""
+    return reduced_count(x, axis), np.sum(np.abs(x), axis, keepdims=keepdims)
+
+
+def _mean_terms(x, axis=None, keepdims=False):
+    n, total = _terms(x, axis, keepdims)
+    return n, total / builtins.max(n, 1)
+
+
+@op(cases=reduction(), saves="x", error=rounded_sum(2, _terms))
+def sum(x, axis=None, keepdims=False):
+    r"""y = Σ_i x_i"""
+    return np.sum(x, axis, keepdims=keepdims)
+
+
+@sum.vjp(error=exact())
+def sum_vjp(g, x, axis=None, keepdims=False):
+    r"""∂L/∂x_i = g: every term of a sum passes on the whole of g."""
+    return np.broadcast_to(spread(g, x, axis, keepdims), np.shape(x))
+
+
+@op(cases=reduction(), saves="x", error=rounded_sum(2, _mean_terms))
+def mean(x, axis=None, keepdims=False):
+    r"""y = (1/n) Σ_i x_i"""
+    return np.sum(x, axis, keepdims=keepdims) / np.asarray(reduced_count(x, axis), np.result_type(x))
+
+
+@mean.vjp(error=ulp(1))
+def mean_vjp(g, x, axis=None, keepdims=False):
+    r"""∂L/∂x_i = g / n"""
+    share = spread(g, x, axis, keepdims) / np.asarray(reduced_count(x, axis), np.result_type(g))
+    return np.broadcast_to(share, np.shape(x))
+
+
+@op(
+    cases=reduction(empty=False),
+    saves="x y",
+    error=exact(),
+    kinks=[Kink(([1.0, 1.0],), "mean", {"axis": 0})],
+)
+def max(x, axis=None, keepdims=False):
+    r"""y = max_i x_i. NaN if any x_i is NaN."""
+    return np.max(x, axis, keepdims=keepdims)
+
+
+@max.vjp(error=ulp(1))
+def max_vjp(g, x, y, axis=None, keepdims=False):
+    r"""∂L/∂x_i = g · [x_i = y] / (how many are equal to y): the largest elements share g."""
+    largest = x == spread(y, x, axis, keepdims)
+    ties = np.sum(largest, axis, keepdims=keepdims).astype(np.result_type(g))
+    return spread(g / ties, x, axis, keepdims) * largest
+
+
+@op(
+    cases=reduction(empty=False),
+    saves="x y",
+    error=exact(),
+    kinks=[Kink(([1.0, 1.0],), "mean", {"axis": 0})],
+)
+def min(x, axis=None, keepdims=False):
+    r"""y = min_i x_i. NaN if any x_i is NaN."""
+    return np.min(x, axis, keepdims=keepdims)
+
+
+@min.vjp(error=ulp(1))
+def min_vjp(g, x, y, axis=None, keepdims=False):
+    r"""∂L/∂x_i = g · [x_i = y] / (how many are equal to y): the smallest elements share g."""
+    return max_vjp(g, x, y, axis, keepdims)
+
+
+def _one_axis():
+    """The cases of `reduction` that have one axis, or none."""
+    family = reduction(empty=False)
+    allowed = {"axis", "keepdims"}
+    tests = [c for c in family if not isinstance(c.attributes.get("axis"), tuple)]
+    assert builtins.all(set(c.attributes) <= allowed for c in tests)
+    return Cases(
+        tuple(Case(c.name, c.make, c.attributes, c.layout) for c in tests), family.bench
+    )
+
+
+@op(cases=_one_axis(), wrt="", error=exact())
+def argmax(x, axis=None, keepdims=False):
+    r"""The index of the largest x_i: the first one, if several are equal; of the first NaN, if any."""
+    return np.argmax(x, axis, keepdims=keepdims)
+
+
+@op(cases=_one_axis(), wrt="", error=exact())
+def argmin(x, axis=None, keepdims=False):
+    r"""The index of the smallest x_i: the first one, if several are equal; of the first NaN, if any."""
+    return np.argmin(x, axis, keepdims=keepdims)
+
+
+def _stretched(shape, to):
+    return Case(f"{to} to {shape}", normal(to), {"shape": shape}, smooth=True)
+
+
+SUM_TO = Cases(
+    (
+        _stretched((3,), (4, 3)),
+        _stretched((4, 1), (4, 3)),
+        _stretched((), (4, 3)),
+        _stretched((4, 3), (4, 3)),
+        _stretched((3, 1), (2, 4, 3, 5)),
+        _stretched((1, 3), (1031, 3)),
+        Case("empty", normal((0, 3)), {"shape": (3,)}),
+    ),
+    lambda n: (Case("columns", normal((builtins.max(1, n // 1024), 1024)), {"shape": (1024,)}),),
+)
+
+
+def _sum_to_terms(x, shape=()):
+    return np.size(x) / builtins.max(1, math.prod(shape)), sum_to(np.abs(x), shape)
+
+
+@op(cases=SUM_TO, saves="x", error=rounded_sum(2, _sum_to_terms))
+def sum_to(x, shape=()):
+    r"""x summed over the axes along which `shape` was stretched to x's shape: undoes broadcasting."""
+    if np.shape(x) == shape:
+        return x
+    extra = np.ndim(x) - len(shape)
+    stretched = [i + extra for i, n in enumerate(shape) if n == 1 and np.shape(x)[i + extra] != 1]
+    total = np.sum(x, axis=(*range(extra), *stretched), keepdims=True)
+    return np.reshape(total, shape)
+
+
+@sum_to.vjp(error=exact())
+def sum_to_vjp(g, x, shape=()):
+    r"""∂L/∂x: g, stretched to x's shape."""
+    return np.broadcast_to(g, np.shape(x))
+
+
+def summed_to_inputs(terms, c=4):
+    """Error bound for the gradient of an op that broadcasts: Σ|terms| over what was stretched.
+
+    ``terms(g, *inputs)`` returns, for each input, the gradient before it is summed to its shape.
+    """
+
+    def pairs(g, *inputs, **attributes):
+        return [
+            (np.size(g) / builtins.max(1, np.size(x)), sum_to(np.abs(term + 0 * g), np.shape(x)))
+            for term, x in zip(terms(g, *inputs, **attributes), inputs, strict=False)
+        ]
+
+    return rounded_sum(c, pairs)

@@ -1,0 +1,202 @@
+"""The same numbers in another arrangement. Nothing is computed, so nothing is rounded.
+
+The gradient of a rearrangement is the rearrangement undone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refnet.bounds import exact
+from refnet.cases import Case, Cases, normal
+from refnet.op import op
+from refnet.ops.reductions import sum_to, summed_to_inputs
+
+
+def _arrangements(*rows, bench=None):
+    """Cases from (shapes of the inputs, attributes) rows."""
+    tests = [Case(f"{s} {given}", normal(*s), given, smooth=True) for s, given in rows]
+    tests += [Case(f"{c.name} transposed", c.make, c.attributes, "transposed") for c in tests[:1]]
+    tests += [Case(f"{c.name} strided", c.make, c.attributes, "strided") for c in tests[:1]]
+    shapes, given = bench or rows[0]
+    return Cases(tuple(tests), lambda n: (Case("rows", normal(*shapes(n)), given),))
+
+
+def _matrix(n):
+    return ((max(1, n // 1024), 1024),)
+
+
+RESHAPES = _arrangements(
+    (((6, 4),), {"shape": (3, 8)}),
+    (((2, 3, 4),), {"shape": (2, -1)}),
+    (((2, 3),), {"shape": (-1,)}),
+    (((1,),), {"shape": ()}),
+    (((0, 3),), {"shape": (0, 1, 3)}),
+    bench=(_matrix, {"shape": (-1,)}),
+)
+
+
+@op(cases=RESHAPES, saves="x", error=exact())
+def reshape(x, shape=(-1,)):
+    r"""y: the elements of x, in row-major order, in another shape. -1 is worked out."""
+    return np.reshape(x, shape)
+
+
+@reshape.vjp
+def reshape_vjp(g, x, shape=(-1,)):
+    r"""∂L/∂x: g in the shape of x"""
+    return np.reshape(g, np.shape(x))
+
+
+TRANSPOSES = _arrangements(
+    (((5, 4),), {}),
+    (((2, 3, 4),), {}),
+    (((2, 3, 4),), {"axes": (0, 2, 1)}),
+    (((2, 3, 4, 5),), {"axes": (2, 0, 3, 1)}),
+    (((3,),), {}),
+    bench=(_matrix, {}),
+)
+
+
+@op(cases=TRANSPOSES, error=exact())
+def transpose(x, axes=None):
+    r"""y: the axes of x in another order, reversed if none is given"""
+    return np.transpose(x, axes)
+
+
+@transpose.vjp
+def transpose_vjp(g, axes=None):
+    r"""∂L/∂x: the axes of g put back in order"""
+    return np.transpose(g, None if axes is None else tuple(np.argsort(axes)))
+
+
+INDICES = _arrangements(
+    (((5, 4),), {"key": (slice(1, 4), slice(None, None, 2))}),
+    (((5, 4),), {"key": 2}),
+    (((5, 4),), {"key": -1}),
+    (((5, 4),), {"key": (Ellipsis, 0)}),
+    (((5, 4),), {"key": (None, slice(None), 1)}),
+    (((2, 3, 4),), {"key": (slice(0, 0),)}),
+    (((2, 3, 4),), {"key": (1, slice(None), slice(1, 3))}),
+    bench=(_matrix, {"key": (slice(None), slice(0, 512))}),
+)
+
+
+@op(cases=INDICES, saves="x", error=exact())
+def index(x, key=...):
+    r"""y = x[key], for integers, slices, None (a new axis) and ... (all other axes)"""
+    return x[key]
+
+
+@index.vjp
+def index_vjp(g, x, key=...):
+    r"""∂L/∂x: g where x was looked at, 0 elsewhere"""
+    dx = np.zeros(np.shape(x), np.result_type(g))
+    dx[key] = g
+    return dx
+
+
+JOINS = _arrangements(
+    (((2, 3), (4, 3)), {"axis": 0}),
+    (((2, 3), (2, 1), (2, 2)), {"axis": 1}),
+    (((2, 3), (2, 3)), {"axis": -1}),
+    (((0, 3), (2, 3)), {"axis": 0}),
+    (((5,),), {"axis": 0}),
+    bench=(lambda n: _matrix(n // 2) * 2, {"axis": 1}),
+)
+
+
+@op(cases=JOINS, saves="xs", error=exact())
+def concatenate(*xs, axis=0):
+    r"""y: the arrays one after the other along an axis they already have"""
+    return np.concatenate(xs, axis)
+
+
+@concatenate.vjp
+def concatenate_vjp(g, *xs, axis=0):
+    r"""∂L/∂x_i: the part of g where x_i lies"""
+    ends = np.cumsum([np.shape(x)[axis] for x in xs])
+    return tuple(np.split(g, ends[:-1], axis))
+
+
+STACKS = _arrangements(
+    (((2, 3), (2, 3)), {"axis": 0}),
+    (((2, 3), (2, 3), (2, 3)), {"axis": 1}),
+    (((4,), (4,)), {"axis": -1}),
+    (((), ()), {"axis": 0}),
+    bench=(lambda n: _matrix(n // 2) * 2, {"axis": 0}),
+)
+
+
+@op(cases=STACKS, error=exact())
+def stack(*xs, axis=0):
+    r"""y: the arrays side by side along a new axis"""
+    return np.stack(xs, axis)
+
+
+@stack.vjp
+def stack_vjp(g, axis=0):
+    r"""∂L/∂x_i: slice i of g"""
+    return tuple(np.moveaxis(g, axis, 0))
+
+
+STRETCHES = _arrangements(
+    (((4, 1),), {"shape": (4, 5)}),
+    (((3,),), {"shape": (2, 3)}),
+    (((),), {"shape": (2, 3)}),
+    (((1, 3),), {"shape": (0, 3)}),
+    (((2, 1, 4),), {"shape": (5, 2, 3, 4)}),
+    bench=(lambda n: ((1024,),), {"shape": (1024, 1024)}),
+)
+
+
+@op(
+    cases=STRETCHES,
+    saves="x",
+    error=exact(),
+)
+def broadcast_to(x, shape=()):
+    r"""y: x repeated along axes of length 1 and along new leading axes"""
+    return np.broadcast_to(x, shape)
+
+
+@broadcast_to.vjp(error=summed_to_inputs(lambda g, x, shape=(): (g,)))
+def broadcast_to_vjp(g, x, shape=()):
+    r"""∂L/∂x: g summed over the copies"""
+    return sum_to(g, np.shape(x))
+
+
+PADS = _arrangements(
+    (((4, 3),), {"pad_width": ((1, 2), (0, 3))}),
+    (((5,),), {"pad_width": ((2, 0),)}),
+    (((2, 3, 4),), {"pad_width": ((0, 0), (1, 1), (2, 2)), "value": 1.5}),
+    (((0, 3),), {"pad_width": ((1, 1), (0, 0))}),
+    bench=(_matrix, {"pad_width": ((1, 1), (1, 1))}),
+)
+
+
+@op(cases=PADS, saves="x", error=exact())
+def pad(x, pad_width=(), value=0.0):
+    r"""y: x with a border: `pad_width` holds (before, after) for each axis"""
+    return np.pad(x, pad_width, constant_values=value)
+
+
+@pad.vjp
+def pad_vjp(g, x, pad_width=(), value=0.0):
+    r"""∂L/∂x: g without the border"""
+    return g[tuple(slice(before, before + n) for (before, _), n in zip(pad_width, np.shape(x), strict=True))]
+
+
+FILLS = _arrangements(
+    (((5, 4),), {}),
+    (((5, 4),), {"value": 1.0}),
+    (((),), {"value": 1.0}),
+    (((0, 3),), {"value": 1.0}),
+    bench=(_matrix, {"value": 1.0}),
+)
+
+
+@op(cases=FILLS, wrt="", error=exact())
+def full_like(x, value=0.0):
+    r"""y: an array of x's shape and type with `value` everywhere"""
+    return np.full(np.shape(x), value, np.result_type(x))

@@ -1,0 +1,65 @@
+r"""Softmax: scores become probabilities, positive and with sum 1.
+
+The largest score is subtracted first. It changes nothing (numerator and denominator shrink by the
+same factor) and keeps every exponential at most 1, so that softmax([1000, 0]) is [1, 0], not NaN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refnet.bounds import rounded_sum
+from refnet.cases import rows
+from refnet.op import op
+
+ROWS = rows()
+
+
+def _softmax_terms(x, axis=-1):
+    """Each y carries the rounding of x - max (|x - max| · u, absolute in the exponent) and of Σ."""
+    z = np.abs(x - np.max(x, axis, keepdims=True))
+    return np.shape(x)[axis], softmax(x, axis) * (2 + np.minimum(z, 104))
+
+
+@op(cases=ROWS, saves="y", error=rounded_sum(2, _softmax_terms))
+def softmax(x, axis=-1):
+    r"""y_i = e^{x_i} / Σ_j e^{x_j}
+
+    Source: the course; Bridle (1990).
+    """
+    e = np.exp(x - np.max(x, axis, keepdims=True, initial=-np.inf))
+    return e / np.sum(e, axis, keepdims=True)
+
+
+def _softmax_vjp_terms(g, y, axis=-1):
+    mixed = np.sum(np.abs(g * y), axis, keepdims=True)
+    return np.shape(y)[axis], y * (np.abs(g) + mixed)
+
+
+@softmax.vjp(error=rounded_sum(2, _softmax_vjp_terms))
+def softmax_vjp(g, y, axis=-1):
+    r"""∂L/∂x_i = y_i · (g_i - Σ_j g_j y_j)"""
+    return y * (g - np.sum(g * y, axis, keepdims=True))
+
+
+def _log_softmax_terms(x, axis=-1):
+    z = x - np.max(x, axis, keepdims=True)
+    return 1, 2 + np.abs(z) + np.log(np.shape(x)[axis])
+
+
+@op(cases=ROWS, saves="y", error=rounded_sum(2, _log_softmax_terms))
+def log_softmax(x, axis=-1):
+    r"""y_i = x_i - ln Σ_j e^{x_j}"""
+    z = x - np.max(x, axis, keepdims=True, initial=-np.inf)
+    return z - np.log(np.sum(np.exp(z), axis, keepdims=True))
+
+
+def _log_softmax_vjp_terms(g, y, axis=-1):
+    share = np.exp(y) * (1 + np.minimum(np.abs(y), 104))
+    return np.shape(y)[axis], np.abs(g) + share * np.sum(np.abs(g), axis, keepdims=True)
+
+
+@log_softmax.vjp(error=rounded_sum(2, _log_softmax_vjp_terms))
+def log_softmax_vjp(g, y, axis=-1):
+    r"""∂L/∂x_i = g_i - e^{y_i} · Σ_j g_j"""
+    return g - np.exp(y) * np.sum(g, axis, keepdims=True)
