@@ -1,0 +1,197 @@
+"""The device functions of `refnet_triton.mathematics`, interpreted, in units in the last place (ULP).
+
+float32 is judged against NumPy in float64, float64 against mpmath in 100 bits. On a GPU the same tests
+judge the compiled functions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("triton")
+mpmath = pytest.importorskip("mpmath")
+
+from refnet_triton import mathematics as tm  # noqa: E402
+from refnet_triton.pointwise import pointwise  # noqa: E402
+from refnet_triton.runtime import DEVICE  # noqa: E402
+
+pytestmark = pytest.mark.triton
+
+_exp, _expm1, _log, _log1p, _tanh = tm.exp, tm.expm1, tm.log, tm.log1p, tm.tanh
+_sigmoid, _softplus, _erf, _sqrt, _divide = tm.sigmoid, tm.softplus, tm.erf, tm.sqrt, tm.divide
+_sin, _cos, _power, _maximum, _minimum = tm.sin, tm.cos, tm.power, tm.maximum, tm.minimum
+_copysign = tm.copysign
+
+
+@pointwise
+def exp(x):
+    return _exp(x)
+
+
+@pointwise
+def expm1(x):
+    return _expm1(x)
+
+
+@pointwise
+def log(x):
+    return _log(x)
+
+
+@pointwise
+def log1p(x):
+    return _log1p(x)
+
+
+@pointwise
+def tanh(x):
+    return _tanh(x)
+
+
+@pointwise
+def sigmoid(x):
+    return _sigmoid(x)
+
+
+@pointwise
+def softplus(x):
+    return _softplus(x)
+
+
+@pointwise
+def erf(x):
+    return _erf(x)
+
+
+@pointwise
+def sqrt(x):
+    return _sqrt(x)
+
+
+@pointwise
+def sin(x):
+    return _sin(x)
+
+
+@pointwise
+def cos(x):
+    return _cos(x)
+
+
+@pointwise
+def divide(x, y):
+    return _divide(x, y)
+
+
+@pointwise
+def power(x, y):
+    return _power(x, y)
+
+
+@pointwise
+def maximum(x, y):
+    return _maximum(x, y)
+
+
+@pointwise
+def minimum(x, y):
+    return _minimum(x, y)
+
+
+@pointwise
+def copysign(x, y):
+    return _copysign(x, y)
+
+
+def np_sigmoid(x):
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1.0) / (1.0 + e)
+
+
+def np_softplus(x):
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def mp_sigmoid(x):
+    return mpmath.exp(x) / (1 + mpmath.exp(x)) if x < 0 else 1 / (1 + mpmath.exp(-x))
+
+
+def mp_softplus(x):
+    return mpmath.log1p(mpmath.exp(x)) if x < 0 else x + mpmath.log1p(mpmath.exp(-x))
+
+
+# operation, NumPy's, mpmath's, the finite arguments it takes, bound in float32, in float64
+ONE_ARGUMENT = [
+    (exp, np.exp, mpmath.exp, (-np.inf, np.inf), 2.5, 1.0),
+    (expm1, np.expm1, mpmath.expm1, (-np.inf, np.inf), 1.5, 1.5),
+    (log, np.log, mpmath.log, (0, np.inf), 1.5, 1.0),
+    (log1p, np.log1p, mpmath.log1p, (-1, np.inf), 2.0, 2.0),
+    (tanh, np.tanh, mpmath.tanh, (-np.inf, np.inf), 2.5, 2.5),
+    (sigmoid, np_sigmoid, mp_sigmoid, (-np.inf, np.inf), 3.0, 2.0),
+    (softplus, np_softplus, mp_softplus, (-np.inf, np.inf), 2.5, 2.0),
+    (sqrt, np.sqrt, mpmath.sqrt, (0, np.inf), 0.5, 0.5),
+]
+IDS = [row[0].__name__ for row in ONE_ARGUMENT]
+
+KINKS = np.array([0.0, 2 / 3, 0.9, 1.0, 4 / 3, 20.0, 40.0, 88.72, 88.73, 87.33, 103.9, 104.0, 709.78, 745.1])
+
+
+def arguments(dtype, low, high, count):
+    """Numbers of every size between low and high: random bits, dense ones around 0 and 1, kinks and extremes."""
+    generator = np.random.default_rng(0)
+    info = np.finfo(dtype)
+    bits = generator.integers(0, 1 << info.bits, count, dtype=f"uint{info.bits}").view(dtype)
+    x = np.concatenate([
+        bits, generator.normal(0, 1, count), generator.normal(0, 40, count),
+        1 + generator.normal(0, 0.01, count), KINKS, np.nextafter(KINKS, 0), np.nextafter(KINKS, 1e3),
+        [info.smallest_subnormal, info.smallest_normal, info.eps, info.max],
+    ]).astype(dtype)  # fmt: skip
+    x = np.concatenate([x, -x])
+    return x[np.isfinite(x) & (x >= low) & (x <= high)]
+
+
+def ulps(y, exact, dtype):
+    """|y - exact| in units of the last place that exact has in this type; 0 where both are the same ∞ or NaN."""
+    with np.errstate(all="ignore"):
+        rounded = exact.astype(dtype)
+        spacing = np.spacing(np.abs(rounded)).astype(np.float64)
+        error = np.abs(y.astype(np.float64) - exact.astype(np.float64)) / spacing
+    same = (y == rounded) & ~np.isfinite(rounded) | np.isnan(y) & np.isnan(rounded)
+    return np.where(same, 0.0, np.where(np.isnan(error), np.inf, error))
+
+
+def run(operation, *arrays):
+    tensors = [torch.from_numpy(np.ascontiguousarray(a)).to(DEVICE) for a in arrays]
+    return operation(*tensors).cpu().numpy()
+
+
+@pytest.mark.parametrize(("operation", "numpy", "_mp", "domain", "bound", "_bound"), ONE_ARGUMENT, ids=IDS)
+def test_float32_within_its_bound(operation, numpy, _mp, domain, bound, _bound):
+    x = arguments(np.float32, *domain, 20_000)
+    with np.errstate(all="ignore"):
+        exact = numpy(x.astype(np.float64))
+    error = ulps(run(operation, x), exact, np.float32)
+    worst = error.argmax()
+    print(f"{operation.__name__} float32: {error[worst]:.2f} ULP at {x[worst]!r}")
+    assert error[worst] <= bound, f"{error[worst]} ULP at {x[worst]!r}"
+
+
+@pytest.mark.parametrize(("operation", "_np", "exact", "domain", "_bound", "bound"), ONE_ARGUMENT, ids=IDS)
+def test_float64_within_its_bound(operation, _np, exact, domain, _bound, bound):
+    x = arguments(np.float64, *domain, 300)
+    x = x[np.abs(x) < 1e5] if operation not in (sqrt, log, log1p) else x
+    y = run(operation, x)
+    worst, where = 0.0, None
+    with mpmath.workprec(100):
+        for xi, yi in zip(x.tolist(), y.tolist(), strict=True):
+            true = mpmath.mpf(exact(mpmath.mpf(xi))) if xi != domain[0] else None
+            if true is None or abs(true) > 1.79e308:
+                continue
+            spacing = np.spacing(abs(float(true)))
+            error = float(abs(mpmath.mpf(yi) - true) / mpmath.mpf(float(spacing)))
+            if not error <= worst:
+                worst, where = error, xi
+    print(f"{operation.__name__} float64: {worst:.2f} ULP at {where!r}")
+    assert worst <= bound, f"{worst} ULP at {where!r}"
