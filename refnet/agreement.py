@@ -18,7 +18,8 @@ import numpy as np
 from refnet.backend import Array, Backend
 from refnet.bounds import FORMATS, round_to
 from refnet.cases import Case
-from refnet.op import TABLE, Op
+from refnet.op import Op
+from refnet.ops import TABLE
 
 
 @dataclass(frozen=True)

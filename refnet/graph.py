@@ -14,7 +14,7 @@ from typing import Any
 
 from refnet.backend import Array
 from refnet.errors import NotReadyError
-from refnet.tensor import Tensor, topological
+from refnet.tensor import Tensor, recorded
 
 Step = tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
@@ -54,7 +54,7 @@ class Plan:
                 self._values.append(t.value if t.node is None else None)
             return slots[t.key]
 
-        order = topological([*outputs, *keep])
+        order = recorded([*outputs, *keep])
         last_use: dict[int, int] = {}
         for position, node in enumerate(order):
             read = tuple(slot(t) for t in node.inputs)
@@ -69,7 +69,6 @@ class Plan:
                 last_use[used] = position
         self._outputs = tuple(slot(t) for t in outputs)
         self._free(last_use, {slots[t.key] for t in inputs})
-        self._keep_alive = (tuple(inputs), tuple(outputs), order)  # keys are ids: hold the objects
 
     def _free(self, last_use: dict[int, int], inputs: set[int]) -> None:
         """Note at each step which values nobody needs afterwards, so that their memory is reused."""

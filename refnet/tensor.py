@@ -10,6 +10,7 @@ The walks are loops, not recursion: a chain of 100,000 ops is no deeper than one
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,13 +20,20 @@ from refnet import backend as backends
 from refnet import config
 from refnet.backend import Array, Backend
 from refnet.errors import BackendError, DTypeError, GradientError, NotReadyError, ShapeError
-from refnet.op import TABLE, Op
+from refnet.op import Op
+from refnet.ops import TABLE
+
+
+_serial = itertools.count()
 
 
 class Node:
-    """One application of an op: its inputs, its attributes, and its results if they are known."""
+    """One application of an op: its inputs, its attributes, and its results if they are known.
 
-    __slots__ = ("attributes", "inputs", "op", "values")
+    `serial` counts the applications: sorted by it, nodes stand in the order they were recorded in.
+    """
+
+    __slots__ = ("attributes", "inputs", "op", "serial", "values")
 
     def __init__(
         self,
@@ -35,6 +43,7 @@ class Node:
         values: tuple[Array, ...] | None,
     ) -> None:
         self.op = op
+        self.serial = next(_serial)
         self.inputs = inputs
         self.attributes = attributes
         self.values = values
@@ -467,25 +476,25 @@ def _lift(x: Any, backend: Backend, like: Tensor | None) -> Tensor:
     return tensor(x, dtype, backend=backend)
 
 
-def topological(outputs: Sequence[Tensor]) -> list[Node]:
-    """Every node the outputs depend on, each after the nodes it depends on."""
-    order: list[Node] = []
-    seen: set[int] = set()
-    stack = [(t.node, False) for t in reversed(outputs) if t.node is not None]
+def recorded(outputs: Sequence[Tensor]) -> list[Node]:
+    """Every node the outputs depend on, in the order in which they were recorded.
+
+    A node is recorded after the nodes that made its inputs, so this order is topological; and what
+    reads a variable before it is updated stays before the update.
+    """
+    found: dict[int, Node] = {}
+    stack = [t.node for t in outputs if t.node is not None]
     while stack:
-        node, inputs_done = stack.pop()
-        if inputs_done:
-            order.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((node, True))
-            stack.extend((t.node, False) for t in reversed(node.inputs) if t.node is not None)
-    return order
+        node = stack.pop()
+        if node.serial not in found:
+            found[node.serial] = node
+            stack.extend(t.node for t in node.inputs if t.node is not None)
+    return [found[serial] for serial in sorted(found)]
 
 
 def _leaves(output: Tensor) -> list[Tensor]:
     """The tensors without a history that the output depends on."""
-    found = {t.key: t for node in topological([output]) for t in node.inputs if t.node is None}
+    found = {t.key: t for node in recorded([output]) for t in node.inputs if t.node is None}
     return list(found.values()) or [output]
 
 
@@ -501,7 +510,7 @@ def gradients(y: Tensor, xs: Sequence[Tensor], upstream: Any = None) -> list[Ten
     >>> gradients(x * x, [x])
     [Tensor(6., shape=(), dtype=float32)]
     """
-    order = topological([y])
+    order = recorded([y])
     wanted = {x.key for x in xs}
     depends = _depending(order, wanted)
     start = TABLE["full_like"](y, value=1.0) if upstream is None else _lift(upstream, y.backend, y)

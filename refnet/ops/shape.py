@@ -13,12 +13,12 @@ from refnet.op import op
 from refnet.ops.reductions import sum_to, summed_to_inputs
 
 
-def _arrangements(*rows, bench=None):
+def _arrangements(*rows, bench):
     """Cases from (shapes of the inputs, attributes) rows."""
     tests = [Case(f"{s} {given}", normal(*s), given, smooth=True) for s, given in rows]
     tests += [Case(f"{c.name} transposed", c.make, c.attributes, "transposed") for c in tests[:1]]
     tests += [Case(f"{c.name} strided", c.make, c.attributes, "strided") for c in tests[:1]]
-    shapes, given = bench or rows[0]
+    shapes, given = bench
     return Cases(tuple(tests), lambda n: (Case("rows", normal(*shapes(n)), given),))
 
 
@@ -200,3 +200,27 @@ FILLS = _arrangements(
 def full_like(x, value=0.0):
     r"""y: an array of x's shape and type with `value` everywhere"""
     return np.full(np.shape(x), value, np.result_type(x))
+
+
+PACKS = _arrangements(
+    (((2, 3), (4,)), {"offsets": (0, 16), "size": 32}),
+    (((5,), (), (2, 2)), {"offsets": (0, 16, 32), "size": 48}),
+    (((16,),), {"offsets": (0,), "size": 16}),
+    bench=(lambda n: ((1024, 512), (512,)), {"offsets": (0, 524_288), "size": 524_800}),
+)
+
+
+@op(cases=PACKS, saves="xs", error=exact())
+def pack(*xs, offsets=(), size=0):
+    r"""y: a vector of `size` numbers that holds x_i, flattened, from offset i on, and 0 elsewhere"""
+    y = np.zeros(size, np.result_type(*xs))
+    for x, offset in zip(xs, offsets, strict=True):
+        y[offset : offset + np.size(x)] = np.reshape(x, -1)
+    return y
+
+
+@pack.vjp
+def pack_vjp(g, *xs, offsets=(), size=0):
+    r"""∂L/∂x_i: the part of g where x_i lies, in the shape of x_i"""
+    parts = zip(xs, offsets, strict=True)
+    return tuple(np.reshape(g[at : at + np.size(x)], np.shape(x)) for x, at in parts)

@@ -1,0 +1,124 @@
+"""What `fit` is given, checked and cut into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refnet import config
+from refnet.errors import ArgumentError, DataError, DTypeError
+from refnet.random import permutation
+from refnet.tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Inputs x, targets y (None for prediction) and weights (None: all 1), one row an example."""
+
+    x: Array
+    y: Array | None
+    weights: Array | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batches(self, size: int, shuffle: bool = False) -> Iterator[tuple[Array, Array, Array]]:
+        """(x, y, weights) of each batch; the last one may be smaller. Shuffled if asked to."""
+        order = permutation(len(self)) if shuffle else None
+        for start in range(0, len(self), size):
+            rows = slice(start, start + size) if order is None else order[start : start + size]
+            y = self.x[:0] if self.y is None else self.y[rows]
+            weights = NO_WEIGHTS if self.weights is None else self.weights[rows]
+            yield self.x[rows], y, weights
+
+    def split(self, share: float) -> tuple[Examples, Examples]:
+        """All but the last `share` of the examples, and these, as Keras' validation_split does."""
+        if not 0 < share < 1:
+            raise ArgumentError(f"validation_split is between 0 and 1, got {share}")
+        at = int(len(self) * (1 - share))
+        if not 0 < at < len(self):
+            raise ArgumentError(f"validation_split={share} of {len(self)} examples leaves none")
+        return self._rows(slice(None, at)), self._rows(slice(at, None))
+
+    def _rows(self, rows: slice) -> Examples:
+        y = None if self.y is None else self.y[rows]
+        return Examples(self.x[rows], y, None if self.weights is None else self.weights[rows])
+
+
+NO_WEIGHTS = np.zeros(0, "float32")
+
+
+def examples(
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
+) -> Examples:
+    """Check data and convert it: floats to floatx, class numbers to int64.
+
+    Raises DataError for empty data, uneven lengths, NaN or infinities, DTypeError for what is not
+    numbers. Nothing has been computed then.
+    """
+    x = _numbers("x", x)
+    if x.ndim == 0 or len(x) == 0:
+        raise DataError(f"x holds no examples: its shape is {x.shape}")
+    x = _finite("x", x.astype(config.floatx(), copy=False))
+    if y is not None:
+        y = _numbers("y", y)
+        _same_length("y", y, x)
+        kind = "int64" if y.dtype.kind in "iu" else config.floatx()
+        y = _finite("y", y.astype(kind, copy=False))
+    weights = None
+    if sample_weight is not None:
+        weights = _finite("sample_weight", _numbers("sample_weight", sample_weight))
+        _same_length("sample_weight", weights, x)
+    if class_weight is not None:
+        by_class = _class_weights(y, class_weight)
+        weights = by_class if weights is None else weights * by_class
+    if weights is not None:
+        weights = weights.astype(config.floatx(), copy=False)
+    return Examples(x, y, weights)
+
+
+def _numbers(name: str, values: Any) -> Array:
+    if isinstance(values, Tensor):
+        return values.numpy()
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise DataError(f"{name} is ragged: its rows have different lengths") from error
+    if array.dtype.kind not in "biuf":
+        raise DTypeError(f"{name} holds {array.dtype}, expected numbers")
+    return array
+
+
+def _finite(name: str, array: Array) -> Array:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = ~np.isfinite(array)
+        at = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise DataError(
+            f"{name} holds {int(bad.sum())} values that are NaN or infinite, the first at {list(at)}: "
+            f"{array[at]}. Nothing can be learned from them: remove or replace them"
+        )
+    return array
+
+
+def _same_length(name: str, array: Array, x: Array) -> None:
+    if array.ndim == 0 or len(array) != len(x):
+        got = "a single number" if array.ndim == 0 else f"{len(array)}"
+        raise DataError(f"x has {len(x)} examples, {name} has {got}")
+
+
+def _class_weights(y: Array | None, class_weight: Mapping[int, float]) -> Array:
+    if y is None:
+        raise ArgumentError("class_weight needs targets y")
+    classes = y if y.ndim == 1 else y.argmax(-1) if y.shape[-1] > 1 else y[:, 0]
+    missing = sorted({int(c) for c in np.unique(classes)} - {int(c) for c in class_weight})
+    if missing:
+        raise ArgumentError(f"class_weight has no entry for class {missing[0]}")
+    return np.array([class_weight[int(c)] for c in classes], config.floatx())

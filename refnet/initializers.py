@@ -1,0 +1,205 @@
+r"""What the weights are before training.
+
+All zero, every neuron of a layer would compute the same and learn the same. Random, they must have
+the right size: the variance of a sum of n terms is n times that of a term, so signals grow or fade
+from layer to layer unless weights are drawn with a variance of about 1/n. n is the *fan*: fan_in
+inputs reach a neuron, fan_out neurons are reached by an input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from refnet import config, ops
+from refnet.naming import look_up, snake_case
+from refnet.random import next_key
+
+Array = np.ndarray[Any, Any]
+Shape = tuple[int, ...]
+
+
+def fans(shape: Shape) -> tuple[int, int]:
+    """(fan_in, fan_out) of a kernel (..., in, out): leading axes are a convolution's window."""
+    if len(shape) < 2:
+        n = math.prod(shape)
+        return n, n
+    window = math.prod(shape[:-2])
+    return window * shape[-2], window * shape[-1]
+
+
+class Initializer:
+    """Draws the first values of a weight: ``initializer(shape)`` is a NumPy array."""
+
+    def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
+        """An array of this shape."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{k}={v!r}" for k, v in vars(self).items())
+        return f"{type(self).__name__}({given})"
+
+
+class Constant(Initializer):
+    """Every weight is `value`."""
+
+    def __init__(self, value: float = 0.0) -> None:
+        self.value = value
+
+    def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
+        return np.full(shape, self.value, dtype or config.floatx())
+
+
+class Zeros(Constant):
+    """Every weight is 0: for biases."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+
+
+class Ones(Constant):
+    """Every weight is 1."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+
+
+class RandomUniform(Initializer):
+    """Uniform on [minval, maxval)."""
+
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
+        self.minval, self.maxval, self.seed = minval, maxval, seed
+
+    def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
+        key = next_key(self.seed)
+        return _draw_uniform(key, shape, self.minval, self.maxval, dtype)
+
+
+class RandomNormal(Initializer):
+    """Normal: N(mean, stddev²)."""
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        self.mean, self.stddev, self.seed = mean, stddev, seed
+
+    def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
+        draw = ops.random.random_normal.function
+        z: Array = draw(next_key(self.seed), shape, self.mean, self.stddev, dtype or config.floatx())
+        return z
+
+
+class TruncatedNormal(Initializer):
+    """N(mean, stddev²), where numbers more than two stddev away are drawn again."""
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        self.mean, self.stddev, self.seed = mean, stddev, seed
+
+    def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
+        return self.mean + self.stddev * _truncated(next_key(self.seed), shape, dtype)
+
+
+class VarianceScaling(Initializer):
+    """Variance scale / fan: the parent of the Glorot, He and LeCun initializers.
+
+    `mode` picks the fan ("fan_in", "fan_out", "fan_avg"), `distribution` the shape ("uniform", or
+    "truncated_normal", whose stddev is corrected for the cut tails).
+    """
+
+    scale: ClassVar[float] = 1.0
+    mode: ClassVar[str] = "fan_in"
+    distribution: ClassVar[str] = "uniform"
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = seed
+
+    def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
+        fan_in, fan_out = fans(shape)
+        fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        variance = self.scale / max(1.0, fan)
+        key = next_key(self.seed)
+        if self.distribution == "uniform":
+            limit = math.sqrt(3 * variance)  # the variance of uniform(-a, a) is a²/3
+            return _draw_uniform(key, shape, -limit, limit, dtype)
+        # 0.8796 is the standard deviation of a normal number cut off at ±2
+        return math.sqrt(variance) / 0.87962566103423978 * _truncated(key, shape, dtype)
+
+
+class GlorotUniform(VarianceScaling):
+    """Uniform(±√(6 / (fan_in + fan_out))). Glorot and Bengio (2010). For sigmoid, tanh, softmax."""
+
+    mode = "fan_avg"
+
+
+class GlorotNormal(GlorotUniform):
+    """Truncated normal with variance 2 / (fan_in + fan_out). Glorot and Bengio (2010)."""
+
+    distribution = "truncated_normal"
+
+
+class HeUniform(VarianceScaling):
+    """Uniform(±√(6 / fan_in)). He et al. (2015). For ReLU, which halves the variance."""
+
+    scale = 2.0
+
+
+class HeNormal(HeUniform):
+    """Truncated normal with variance 2 / fan_in. He et al. (2015)."""
+
+    distribution = "truncated_normal"
+
+
+class LecunUniform(VarianceScaling):
+    """Uniform(±√(3 / fan_in)). LeCun et al. (1998). For SELU."""
+
+
+class LecunNormal(VarianceScaling):
+    """Truncated normal with variance 1 / fan_in. LeCun et al. (1998). For SELU."""
+
+    distribution = "truncated_normal"
+
+
+class Orthogonal(Initializer):
+    """A random matrix with orthonormal columns (or rows): lengths are kept. Saxe et al. (2014)."""
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        self.gain, self.seed = gain, seed
+
+    def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        tall = max(rows, columns), min(rows, columns)
+        normal = ops.random.random_normal.function(next_key(self.seed), tall, dtype="float64")
+        q, r = np.linalg.qr(normal)
+        q = q * np.sign(np.diag(r))  # makes the draw uniform over all such matrices
+        q = q if rows >= columns else q.T
+        return (self.gain * q).reshape(shape).astype(dtype or config.floatx())
+
+
+def _draw_uniform(key: Array, shape: Shape, low: float, high: float, dtype: str | None) -> Array:
+    draw = ops.random.random_uniform.function
+    u: Array = draw(key, shape, low, high, dtype or config.floatx())
+    return u
+
+
+def _truncated(key: Array, shape: Shape, dtype: str | None) -> Array:
+    """Standard normal numbers within ±2: the first ones of a stream that is long enough."""
+    count = math.prod(shape)
+    drawn = ops.random.random_normal.function(key, (2 * count + 64,), dtype=dtype or config.floatx())
+    kept: Array = drawn[np.abs(drawn) <= 2][:count]
+    return kept.reshape(shape)
+
+
+INITIALIZERS: dict[str, type[Initializer]] = {
+    snake_case(c.__name__): c
+    for c in (
+        *(Constant, Zeros, Ones, RandomUniform, RandomNormal, TruncatedNormal, GlorotUniform),
+        *(GlorotNormal, HeUniform, HeNormal, LecunUniform, LecunNormal, Orthogonal),
+    )
+}
+
+
+def get(identifier: str | Callable[..., Array] | None) -> Callable[..., Array]:
+    """The initializer of this name; None is zeros."""
+    found: Callable[..., Array] = look_up("initializer", identifier or "zeros", INITIALIZERS)
+    return found

@@ -1,0 +1,88 @@
+"""Activations as layers of their own: for those with options, or with weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from refnet import activations
+from refnet.layers.layer import Layer, Shape
+from refnet.ops import TABLE
+
+
+class Activation(Layer):
+    """y = f(x) for any activation, by name or as a function."""
+
+    def __init__(self, activation: str | Callable[..., Any], **common: Any) -> None:
+        super().__init__(**common)
+        self.activation = activations.get(activation)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return self.activation(x)
+
+
+class LeakyReLU(Layer):
+    r"""y = x for x > 0, else negative_slope · x. The course's slope is 0.1."""
+
+    def __init__(self, negative_slope: float = 0.1, **common: Any) -> None:
+        super().__init__(**common)
+        self.negative_slope = float(negative_slope)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return TABLE["leaky_relu"](x, negative_slope=self.negative_slope)
+
+
+class ELU(Layer):
+    r"""y = x for x ≥ 0, else α (eˣ - 1)"""
+
+    def __init__(self, alpha: float = 1.0, **common: Any) -> None:
+        super().__init__(**common)
+        self.alpha = float(alpha)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return TABLE["elu"](x, alpha=self.alpha)
+
+
+class Softmax(Layer):
+    r"""y_i = e^{x_i} / Σ_j e^{x_j} along an axis"""
+
+    def __init__(self, axis: int = -1, **common: Any) -> None:
+        super().__init__(**common)
+        self.axis = axis
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return TABLE["softmax"](x, axis=self.axis)
+
+
+class PReLU(Layer):
+    r"""y = x for x > 0, else α · x, where the slope α is learned
+
+    There is one α for each element of an example; `shared_axes` lists axes along which one α serves
+    all, such as (1, 2) for an image with one slope a channel. He et al. (2015), arXiv:1502.01852.
+    """
+
+    def __init__(
+        self,
+        alpha_initializer: str | Callable[..., Any] = "zeros",
+        alpha_regularizer: Any = None,
+        shared_axes: Sequence[int] | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        self._alpha = alpha_initializer, alpha_regularizer
+        self.shared_axes = tuple(shared_axes or ())
+
+    def build(self, input_shape: Shape) -> None:
+        lengths = list(input_shape)
+        for axis in self.shared_axes:
+            lengths[axis] = 1
+        if any(n is None for n in lengths[1:]):
+            raise self.wrong_shape("with known lengths", input_shape)
+        self.alpha = self.add_weight("alpha", tuple(n or 0 for n in lengths[1:]), *self._alpha)
+
+    def check_input(self, shape: Shape) -> None:
+        if self.input_shape and self.alpha.ndim != len(shape) - 1:
+            raise self.wrong_shape(str(self.input_shape), shape)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return TABLE["prelu"](x, self.alpha)

@@ -1,0 +1,83 @@
+"""Dense: a layer of neurons, each connected to every input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from refnet import activations
+from refnet.errors import ArgumentError
+from refnet.layers.layer import Layer, Shape
+from refnet.op import Op
+from refnet.ops import TABLE
+
+
+class Dense(Layer):
+    r"""y = f(x W + b)
+
+    Every neuron weighs all inputs, adds its bias (the threshold it has to cross), and passes the sum
+    through the activation f. Shapes: x (batch, ..., inputs), W (inputs, units), b (units,),
+    y (batch, ..., units).
+
+    Parameters
+    ----------
+    units : how many neurons.
+    activation : name or function; None is linear.
+    use_bias : whether there is a b.
+    kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer
+        Names or objects, see `refnet.initializers` and `refnet.regularizers`.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | Callable[..., Any] | None = None,
+        use_bias: bool = True,
+        kernel_initializer: str | Callable[..., Any] = "glorot_uniform",
+        bias_initializer: str | Callable[..., Any] = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        if not isinstance(units, int) or units < 1:
+            raise ArgumentError(f"Dense {self.name!r} needs a positive number of units, got {units!r}")
+        self.units = units
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self._kernel = kernel_initializer, kernel_regularizer
+        self._bias = bias_initializer, bias_regularizer
+
+    def build(self, input_shape: Shape) -> None:
+        inputs = input_shape[-1]
+        if len(input_shape) < 2 or inputs is None:
+            raise self.wrong_shape("(batch, inputs)", input_shape)
+        self.kernel = self.add_weight("kernel", (inputs, self.units), *self._kernel)
+        if self.use_bias:
+            self.bias = self.add_weight("bias", (self.units,), *self._bias)
+
+    def check_input(self, shape: Shape) -> None:
+        inputs = self.kernel.shape[0]
+        if len(shape) < 2 or shape[-1] != inputs:
+            flattened = len(shape) > 2 and all(shape[1:]) and _product(shape[1:]) == inputs
+            hint = ": add Flatten() before it" if flattened else ""
+            raise self.wrong_shape(f"(batch, {inputs})", shape, hint)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        f = self.activation
+        fused = isinstance(f, Op) and f.activation
+        if not self.use_bias:
+            return f(TABLE["matmul"](x, self.kernel))
+        if fused:
+            return TABLE["linear"](x, self.kernel, self.bias, activation=f.__name__)[0]
+        return f(TABLE["linear"](x, self.kernel, self.bias)[0])
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], self.units)
+
+
+def _product(lengths: tuple[int | None, ...]) -> int:
+    total = 1
+    for n in lengths:
+        total *= n or 0
+    return total

@@ -1,0 +1,147 @@
+"""Layer: what all layers have in common. Weights that are made when the input shape is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from refnet import config, initializers, regularizers
+from refnet.errors import ShapeError
+from refnet.naming import snake_case, unique_name
+from refnet.tensor import Tensor, Variable, tensor
+
+Shape = tuple[int | None, ...]
+
+
+class Layer:
+    """A function with weights.
+
+    A subclass overrides `build` (make the weights for an input shape), `call` (compute the output)
+    and `compute_output_shape`. Shapes include the batch, whose length is None when it is open.
+
+    Parameters
+    ----------
+    name : what errors and summaries call it; made up from the class if not given.
+    trainable : False freezes the weights.
+    input_shape : the shape of one example, if this is the first layer of a model.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        trainable: bool = True,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
+        self.name = name or unique_name(snake_case(type(self).__name__))
+        self.trainable = trainable
+        self.input_shape: Shape | None = None if input_shape is None else (None, *input_shape)
+        self.built = False
+        self.weights: list[Variable] = []
+        #: tensors made by in-place updates during the last call: a traced step has to run them too
+        self.updates: list[Tensor] = []
+        self._penalties: list[tuple[regularizers.Regularizer, Variable]] = []
+
+    # -- what a subclass says ------------------------------------------------------------------
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the weights for inputs of this shape. Called once, before the first use."""
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """The output for a batch x."""
+        raise NotImplementedError
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The shape of the output for inputs of this shape; the same, unless overridden."""
+        return input_shape
+
+    # -- what a user calls ---------------------------------------------------------------------
+
+    def __call__(self, x: Any, training: bool = False) -> Any:
+        """Apply the layer to a batch, a tensor or an array, building it first if need be."""
+        if not isinstance(x, Tensor):
+            x = tensor(np.asarray(x, config.floatx()) if isinstance(x, (list, tuple)) else x)
+        self.ensure_built(x.shape)
+        self.updates = []
+        return self.call(x, training=training)
+
+    def ensure_built(self, input_shape: Shape) -> None:
+        """Build the layer unless it is built; check that the input fits it if it is."""
+        if not self.built:
+            self.build(input_shape)
+            self.input_shape = (None, *input_shape[1:])
+            self.built = True
+        self.check_input(input_shape)
+
+    def check_input(self, shape: Shape) -> None:
+        """Raise a ShapeError if inputs of this shape do not fit."""
+
+    def wrong_shape(self, expected: str, got: Shape, hint: str = "") -> ShapeError:
+        """The error for an input that does not fit, naming the layer."""
+        return ShapeError(
+            f"{type(self).__name__} {self.name!r} expects inputs of shape {expected}, got "
+            f"({', '.join('batch' if n is None else str(n) for n in got)}){hint}"
+        )
+
+    def add_weight(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        initializer: str | Callable[..., Any] = "glorot_uniform",
+        regularizer: str | regularizers.Regularizer | None = None,
+        trainable: bool = True,
+        dtype: str | None = None,
+    ) -> Variable:
+        """Make a weight, drawn by NumPy so that it is the same on every backend."""
+        values = initializers.get(initializer)(shape, dtype or config.floatx())
+        variable = Variable(values, name=f"{self.name}/{name}", trainable=trainable)
+        self.weights.append(variable)
+        penalty = regularizers.get(regularizer)
+        if penalty is not None:
+            self._penalties.append((penalty, variable))
+        return variable
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """The weights an optimizer may change."""
+        return [w for w in self.weights if w.trainable and self.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights it may not: frozen ones, counters, running means."""
+        return [w for w in self.weights if not (w.trainable and self.trainable)]
+
+    @property
+    def losses(self) -> list[Any]:
+        """What the regularizers charge for the current weights."""
+        return [penalty(w) for penalty, w in self._penalties]
+
+    def get_weights(self) -> list[np.ndarray[Any, Any]]:
+        """Copies of the weights, as NumPy arrays."""
+        return [np.array(w.numpy()) for w in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Overwrite the weights with arrays of the same shapes, in the order of `get_weights`."""
+        assign_all(f"{type(self).__name__} {self.name!r}", self.weights, weights)
+
+    def count_params(self) -> int:
+        """How many numbers the weights hold."""
+        return sum(w.size for w in self.weights)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+
+def assign_all(owner: str, variables: Sequence[Variable], values: Sequence[Any]) -> None:
+    """Overwrite variables with arrays, all or none: everything is checked before anything changes."""
+    if len(values) != len(variables):
+        raise ShapeError(f"{owner} has {len(variables)} weights, got {len(values)} arrays")
+    for variable, value in zip(variables, values, strict=True):
+        if tuple(np.shape(value)) != variable.shape:
+            raise ShapeError(
+                f"{owner}: weight {variable.name!r} has shape {variable.shape}, got {np.shape(value)}"
+            )
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(np.asarray(value, variable.dtype))
+

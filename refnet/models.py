@@ -1,0 +1,419 @@
+"""Models: layers in a row, and the loop that trains them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from refnet import backend as backends
+from refnet import config, losses, metrics, optimizers
+from refnet.callbacks import Callback, Callbacks, History, Logs, progress
+from refnet.data import Examples, examples
+from refnet.errors import ArgumentError, NotReadyError
+from refnet.layers.layer import Layer, Shape, assign_all
+from refnet.naming import unique_name
+from refnet.optimizers import Optimizer
+from refnet.parameters import Parameters, move
+from refnet.tensor import Tensor, Variable, tensor
+from refnet.training import Step, evaluation_step, prediction_step, training_step
+
+
+class Sequential:
+    """Layers applied one after the other.
+
+    Examples
+    --------
+    >>> from refnet.layers import Dense, Input
+    >>> model = Sequential([Input((2,)), Dense(8, activation="tanh"), Dense(1)])
+    >>> model.compile(optimizer="adam", loss="mean_squared_error")
+    >>> history = model.fit([[0.0, 0.0], [1.0, 1.0]], [[0.0], [2.0]], epochs=2, verbose=0)
+    >>> len(history.history["loss"])
+    2
+    """
+
+    def __init__(self, layers: Iterable[Layer] = (), name: str | None = None) -> None:
+        self.name = name or unique_name("sequential")
+        self.layers: list[Layer] = []
+        self.backend = backends.current()
+        self.output_shape: Shape | None = None
+        self.parameters: Parameters | None = None
+        self.stop_training = False
+        self.history: History | None = None
+        self._compiled: tuple[Optimizer, losses.Loss, list[metrics.Metric]] | None = None
+        self._steps: dict[Callable[..., Step], Step] = {}
+        for layer in layers:
+            self.add(layer)
+
+    # -- building ------------------------------------------------------------------------------
+
+    def add(self, layer: Layer) -> None:
+        """Append a layer."""
+        if not isinstance(layer, Layer):
+            raise ArgumentError(f"{self.name}: add() takes a layer, got {layer!r}")
+        if layer in self.layers:
+            raise ArgumentError(f"{self.name}: layer {layer.name!r} is in the model already")
+        self.layers.append(layer)
+        try:
+            first = self.layers[0].input_shape
+            if first is not None:
+                self.build(first)
+        except Exception:
+            self.layers.pop()
+            raise
+
+    def pop(self) -> Layer:
+        """Remove the last layer and return it."""
+        layer = self.layers.pop()
+        self.output_shape = None
+        if self.layers and self.layers[0].input_shape is not None:
+            self.build(self.layers[0].input_shape)
+        return layer
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the weights of all layers for inputs of this shape (with the batch, None)."""
+        shape = (None, *input_shape[1:])
+        with backends.use_backend(self.backend):
+            for layer in self.layers:
+                layer.ensure_built(shape)
+                shape = layer.compute_output_shape(shape)
+        self.output_shape = shape
+        self._gather_parameters()
+
+    def _gather_parameters(self) -> None:
+        """Make the trainable weights views of one vector; forget steps recorded with other arrays."""
+        trainable = self.trainable_weights
+        if self.parameters is None or self.parameters.variables != trainable:
+            self.parameters = Parameters(trainable) if trainable else None
+        self._steps = {}
+
+    @property
+    def built(self) -> bool:
+        """True once the weights are made."""
+        return self.output_shape is not None
+
+    def to(self, backend: str | backends.Backend) -> Sequential:
+        """Move the model to another backend, with its weights and its optimizer's memory.
+
+        Examples
+        --------
+        >>> from refnet.layers import Dense
+        >>> Sequential([Dense(1, input_shape=(2,))]).to("numpy").backend
+        <backend numpy>
+        """
+        there = backends.get(backend)
+        if there is self.backend:
+            return self
+        memory = [v for slots in self._optimizer_memory() for v in slots]
+        inside = set(map(id, self.parameters.variables)) if self.parameters else set()
+        if self.parameters is not None:
+            self.parameters.to(there)
+        for variable in [*(w for w in self.weights if id(w) not in inside), *memory]:
+            move(variable, there)
+        self.backend = there
+        self._steps = {}
+        return self
+
+    def _optimizer_memory(self) -> Iterable[list[Variable]]:
+        return self._compiled[0].memory.values() if self._compiled else ()
+
+    # -- weights -------------------------------------------------------------------------------
+
+    @property
+    def weights(self) -> list[Variable]:
+        """The weights of all layers."""
+        return [w for layer in self.layers for w in layer.weights]
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training changes."""
+        return [w for layer in self.layers for w in layer.trainable_weights]
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that training does not change."""
+        return [w for layer in self.layers for w in layer.non_trainable_weights]
+
+    def get_weights(self) -> list[np.ndarray[Any, Any]]:
+        """Copies of all weights, as NumPy arrays."""
+        return [w for layer in self.layers for w in layer.get_weights()]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Overwrite all weights, in the order of `get_weights`. All or none."""
+        assign_all(f"model {self.name!r}", self.weights, weights)
+
+    def count_params(self) -> int:
+        """How many numbers the weights hold."""
+        return sum(layer.count_params() for layer in self.layers)
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Print the layers, their output shapes and how many parameters each has."""
+        rows = [("Layer", "Output shape", "Parameters")]
+        shape = self.layers[0].input_shape if self.layers else None
+        for layer in self.layers:
+            shape = layer.compute_output_shape(shape) if shape else None
+            shown = "?" if shape is None else str(shape)
+            rows.append((f"{layer.name} ({type(layer).__name__})", shown, f"{layer.count_params():,}"))
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        line = "─" * (sum(widths) + 4)
+        print_fn(f"Model {self.name!r} on {self.backend.name}")
+        for number, (kind, shown, count) in enumerate(rows):
+            print_fn(f"{kind:<{widths[0]}}  {shown:<{widths[1]}}  {count:>{widths[2]}}")
+            if number == 0:
+                print_fn(line)
+        print_fn(line)
+        trainable = sum(w.size for w in self.trainable_weights)
+        print_fn(f"{self.count_params():,} parameters, {trainable:,} of them trainable")
+
+    # -- computing -----------------------------------------------------------------------------
+
+    def __call__(self, x: Any, training: bool = False) -> Any:
+        """The output for a batch, as a tensor with its history."""
+        if not isinstance(x, Tensor):
+            values = np.asarray(x)
+            x = tensor(values.astype(config.floatx(), copy=False), backend=self.backend)
+        if not self.built:
+            self.build(x.shape)
+        for layer in self.layers:
+            x = layer(x, training=training)
+        return x
+
+    def compile(
+        self,
+        optimizer: str | Optimizer = "rmsprop",
+        loss: str | losses.Loss | Callable[..., Any] | None = None,
+        metrics: Sequence[Any] = (),  # noqa: F811  (Keras' name)
+    ) -> None:
+        """Choose how to learn: the optimizer, the loss and the metrics, by name or as objects."""
+        if loss is None:
+            raise ArgumentError(f"{self.name}: compile() needs a loss, e.g. 'mean_squared_error'")
+        self._compiled = (
+            optimizers.get(optimizer),
+            losses.get(loss),
+            [_metric(m) for m in metrics],
+        )
+        self._steps = {}
+
+    def _ready(self, what: str) -> tuple[Optimizer, losses.Loss, list[metrics.Metric]]:
+        if self._compiled is None:
+            raise NotReadyError(f"{self.name}: call compile(optimizer, loss) before {what}()")
+        return self._compiled
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer `compile` was given."""
+        return self._ready("optimizer")[0]
+
+    @property
+    def loss(self) -> losses.Loss:
+        """The loss `compile` was given."""
+        return self._ready("loss")[1]
+
+    @property
+    def metrics(self) -> list[metrics.Metric]:
+        """The metrics `compile` was given."""
+        return self._ready("metrics")[2]
+
+    def _step(self, make: Callable[[Sequential], Step]) -> Step:
+        if make not in self._steps:
+            self._steps[make] = make(self)
+        return self._steps[make]
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int = 32,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Sequence[Callback] = (),
+        validation_split: float = 0.0,
+        validation_data: tuple[Any, ...] | None = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+    ) -> History:
+        """Train: `epochs` times over the examples, one step downhill for each batch.
+
+        batch_size=1 is stochastic gradient descent, batch_size=len(x) batch gradient descent, and
+        everything between mini-batch gradient descent. Returns a History with the loss and metrics
+        of each epoch; with validation data, also their val_... twins.
+
+        Raises
+        ------
+        A refnet error if the model is not compiled or the data do not fit; no weight has changed then.
+        """
+        self._ready("fit")
+        _require_whole("batch_size", batch_size)
+        _require_whole("epochs", epochs, least=0)
+        data = self._examples(x, y, sample_weight, class_weight)
+        validation = None
+        if validation_data is not None:
+            if len(validation_data) not in (2, 3):
+                raise ArgumentError("validation_data is (x, y) or (x, y, sample_weight)")
+            validation = self._examples(*validation_data)
+        elif validation_split:
+            data, validation = data.split(validation_split)
+        steps = -(-len(data) // batch_size)
+        self.stop_training = False
+        self.history = History()
+        hooks = Callbacks(
+            [self.history, *callbacks, *progress(verbose)],
+            self,
+            **{"epochs": epochs, "steps": steps, "verbose": verbose},
+        )
+        hooks("on_train_begin", None)
+        for epoch in range(initial_epoch, epochs):
+            hooks("on_epoch_begin", epoch, None)
+            logs = self._train_epoch(data, batch_size, shuffle, hooks)
+            if validation is not None:
+                held_out = self._evaluate(validation, batch_size)
+                logs |= {f"val_{name}": value for name, value in held_out.items()}
+            hooks("on_epoch_end", epoch, logs)
+            if self.stop_training:
+                break
+        hooks("on_train_end", None)
+        return self.history
+
+    def _train_epoch(
+        self, data: Examples, batch_size: int, shuffle: bool, hooks: Callbacks
+    ) -> dict[str, float]:
+        means = self._means()
+        results: list[tuple[int, tuple[Any, ...]]] = []  # read late: on a GPU, reading means waiting
+        for number, batch in enumerate(data.batches(batch_size, shuffle)):
+            if hooks.each_batch:
+                hooks("on_train_batch_begin", number, None)
+            results.append((len(batch[0]), self._train(*batch)))
+            if hooks.each_batch:
+                hooks("on_train_batch_end", number, self._read(means, results))
+                if self.stop_training:
+                    break
+        return self._read(means, results)
+
+    def _train(self, x: Any, y: Any, weights: Any) -> tuple[Any, ...]:
+        """One step on one batch: the loss and the metrics of it, as arrays."""
+        optimizer = self.optimizer
+        if self.parameters is not None:
+            optimizer.build([self.parameters.theta])
+        optimizer.iterations += 1
+        rate = np.array(optimizer.learning_rate, x.dtype)
+        return self._step(training_step)(x, y, weights, rate, np.array(optimizer.iterations, x.dtype))
+
+    def _means(self) -> dict[str, metrics.Mean]:
+        named = [metrics.Mean("loss"), *(metrics.Mean(m.name) for m in self.metrics)]
+        return {mean.name: mean for mean in named}
+
+    def _read(
+        self, means: dict[str, metrics.Mean], results: list[tuple[int, tuple[Any, ...]]]
+    ) -> dict[str, float]:
+        """Add the results of batches to the running means, empty the list, and give the means."""
+        for count, values in results:
+            for mean, value in zip(means.values(), values, strict=True):
+                mean.add(float(self.backend.numpy(value)), count)
+        results.clear()
+        return {name: mean.result() for name, mean in means.items()}
+
+    def evaluate(
+        self, x: Any, y: Any, batch_size: int = 32, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """The loss, followed by the metrics if there are any; as a dict with return_dict=True."""
+        self._ready("evaluate")
+        _require_whole("batch_size", batch_size)
+        logs = self._evaluate(self._examples(x, y, sample_weight), batch_size)
+        return _shown(logs, return_dict)
+
+    def _evaluate(self, data: Examples, batch_size: int) -> dict[str, float]:
+        means = self._means()
+        step = self._step(evaluation_step)
+        results = [(len(batch[0]), step(*batch)) for batch in data.batches(batch_size)]
+        return self._read(means, results)
+
+    def predict(self, x: Any, batch_size: int = 32) -> np.ndarray[Any, Any]:
+        """The outputs for all examples, as one NumPy array."""
+        _require_whole("batch_size", batch_size)
+        data = self._inputs(examples(x))
+        step = self._step(prediction_step)
+        return np.concatenate(
+            [self.backend.numpy(step(batch[0])[0]) for batch in data.batches(batch_size)]
+        )
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One step on one batch: the loss, followed by the metrics if there are any."""
+        self._ready("train_on_batch")
+        data = self._examples(x, y, sample_weight, class_weight)
+        batch = next(data.batches(len(data)))
+        logs = self._read(self._means(), [(len(data), self._train(*batch))])
+        return _shown(logs, return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """The loss and the metrics of one batch; nothing changes."""
+        return self.evaluate(x, y, np.shape(x)[0], sample_weight, return_dict)
+
+    def predict_on_batch(self, x: Any) -> np.ndarray[Any, Any]:
+        """The outputs for one batch."""
+        return self.predict(x, np.shape(x)[0])
+
+    # -- checking ------------------------------------------------------------------------------
+
+    def _inputs(self, data: Examples) -> Examples:
+        """Data whose x fits the first layer; builds the model if this is the first it sees."""
+        if not self.layers:
+            raise NotReadyError(f"{self.name} has no layers")
+        shape = (None, *data.x.shape[1:])
+        if not self.built:
+            self.build(shape)
+        elif self.trainable_weights != (self.parameters.variables if self.parameters else []):
+            self._gather_parameters()
+        for layer in self.layers:
+            layer.check_input(shape)
+            shape = layer.compute_output_shape(shape)
+        return data
+
+    def _examples(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+    ) -> Examples:
+        """Checked data for training or evaluation: x fits the input, y the loss and the output."""
+        data = self._inputs(examples(x, y, sample_weight, class_weight))
+        assert data.y is not None and self.output_shape is not None
+        y = data.y
+        one_column = len(self.output_shape) == y.ndim + 1 and self.output_shape[-1] == 1
+        sparse = isinstance(self.loss, losses.SparseCategoricalCrossentropy)
+        if one_column and not sparse:
+            y = y[..., None]  # (n,) beside outputs (n, 1), as in Keras
+        elif sparse and y.ndim == len(self.output_shape) and y.shape[-1] == 1:
+            y = y[..., 0]
+        self.loss.check(y, self.output_shape)
+        if not sparse:
+            y = y.astype(config.floatx(), copy=False)
+        return Examples(data.x, y, data.weights)
+
+    def __repr__(self) -> str:
+        return f"<Sequential {self.name!r} of {len(self.layers)} layers on {self.backend.name}>"
+
+
+_metric = metrics.get
+
+
+def _shown(logs: Logs, return_dict: bool) -> Any:
+    values = list(logs.values())
+    return logs if return_dict else values[0] if len(values) == 1 else values
+
+
+def _require_whole(name: str, value: Any, least: int = 1) -> None:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+        raise ArgumentError(f"{name} is a whole number of at least {least}, got {value!r}")

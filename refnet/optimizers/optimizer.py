@@ -1,0 +1,101 @@
+"""Optimizer: which update rule, with which numbers, and the memory it keeps for each variable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from refnet.errors import ArgumentError, GradientError
+from refnet.naming import snake_case
+from refnet.op import Op
+from refnet.tensor import Tensor, Variable, tensor
+
+
+class Optimizer:
+    """Follow gradients downhill with an update rule of `refnet.ops.optimizers`.
+
+    A subclass says which op is its rule and with which attributes. The op's own row says the rest:
+    what it writes besides θ is memory, one array like θ each; and whether it counts steps.
+
+    Examples
+    --------
+    >>> from refnet.optimizers import SGD
+    >>> w = Variable([1.0, 2.0])
+    >>> SGD(learning_rate=0.5).apply_gradients([([1.0, 1.0], w)])
+    >>> w.numpy()
+    array([0.5, 1.5], dtype=float32)
+    """
+
+    def __init__(self, learning_rate: float, rule: Op, name: str | None = None, **attributes: Any):
+        self.learning_rate = learning_rate
+        self.rule = rule
+        self.attributes = attributes
+        self.name = name or snake_case(type(self).__name__)
+        self.iterations = 0
+        self.memory: dict[Variable, list[Variable]] = {}
+
+    @property
+    def learning_rate(self) -> float:
+        """η, the size of the steps. May be set at any time."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        if not (isinstance(value, (int, float)) and value >= 0):
+            raise ArgumentError(f"learning_rate is a number of at least 0, got {value!r}")
+        self._learning_rate = float(value)
+
+    def build(self, variables: Sequence[Variable]) -> None:
+        """Make the rule's memory for these variables, all zero. What is there already stays."""
+        for variable in variables:
+            if variable not in self.memory:
+                self.memory[variable] = [
+                    Variable(
+                        np.zeros(variable.shape, variable.dtype),
+                        name=f"{self.name}/{variable.name}/{state}",
+                        trainable=False,
+                        backend=variable.backend,
+                    )
+                    for state in self.rule.writes[1:]
+                ]
+
+    def apply_gradients(self, pairs: Sequence[tuple[Any, Variable]]) -> None:
+        """Take one step: update each variable by its gradient, given as (gradient, variable) pairs."""
+        pairs = [(self._fitting(g, variable), variable) for g, variable in pairs]
+        self.iterations += 1
+        for g, variable in pairs:
+            rate, t = self.step_inputs(variable)
+            self.update(variable, g, rate, t)
+
+    def step_inputs(self, variable: Variable) -> tuple[Tensor, Tensor]:
+        """(η, t) of the current step, as tensors beside the variable."""
+        dtype, backend = variable.dtype, variable.backend
+        return (
+            tensor(self.learning_rate, dtype, backend=backend),
+            tensor(float(self.iterations), dtype, backend=backend),
+        )
+
+    def update(self, variable: Variable, g: Tensor, rate: Tensor, t: Tensor) -> Tensor:
+        """Apply the rule: variable and memory are overwritten. Returns what the op made of θ."""
+        self.build([variable])
+        counted = [t] if "t" in self.rule.inputs else []
+        made = self.rule(variable, g, *self.memory[variable], rate, *counted, **self.attributes)
+        return made[0] if isinstance(made, tuple) else made
+
+    def _fitting(self, g: Any, variable: Variable) -> Tensor:
+        """The gradient as a tensor of the variable's shape, type and backend, or a clear error."""
+        if g is None:
+            raise GradientError(f"{self.name}: variable {variable.name!r} has no gradient (None)")
+        g = g if isinstance(g, Tensor) else tensor(g, variable.dtype, backend=variable.backend)
+        if g.shape != variable.shape:
+            raise GradientError(
+                f"{self.name}: variable {variable.name!r} has shape {variable.shape}, "
+                f"its gradient {g.shape}"
+            )
+        return g
+
+    def __repr__(self) -> str:
+        given = {"learning_rate": self.learning_rate, **self.attributes}
+        return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in given.items())})"

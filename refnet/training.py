@@ -1,0 +1,103 @@
+"""One step of training, evaluation or prediction: recorded once, then run for every batch.
+
+The first batch of a given shape runs eagerly, through tensors: forward, loss, gradients, update.
+The record of what happened is made into a `Plan`, and the batches that follow run the plan: on NumPy
+a list of array calls; on a GPU one captured graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from refnet.backend import Array
+from refnet.graph import Plan
+from refnet.ops import TABLE
+from refnet.tensor import Tensor, gradients
+
+if TYPE_CHECKING:
+    from refnet.models import Sequential
+
+Record = Callable[[Sequence[Tensor]], tuple[list[Tensor], list[Tensor]]]
+
+
+class Step:
+    """A function on batches that is recorded once for each shape of its inputs.
+
+    `record(inputs)` computes with tensors and returns (outputs, updates): the tensors whose values
+    are wanted, and those made by in-place updates that have to run as well.
+    """
+
+    def __init__(self, model: Sequential, record: Record) -> None:
+        self.model = model
+        self.record = record
+        self._plans: dict[tuple[Any, ...], Callable[..., tuple[Array, ...]]] = {}
+
+    def __call__(self, *batch: np.ndarray[Any, Any]) -> tuple[Array, ...]:
+        """Run on one batch of NumPy arrays; the results are arrays of the model's backend."""
+        backend = self.model.backend
+        arrays = tuple(backend.array(x) for x in batch)
+        key = tuple((x.shape, x.dtype) for x in batch)
+        plan = self._plans.get(key)
+        if plan is None:
+            inputs = [Tensor(a, backend) for a in arrays]
+            outputs, updates = self.record(inputs)
+            self._plans[key] = backend.capture(Plan(inputs, outputs, updates), arrays)
+            return tuple(t.known() for t in outputs)
+        return plan(*arrays)
+
+
+def prediction_step(model: Sequential) -> Step:
+    """x -> the outputs."""
+
+    def record(inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        return [model(inputs[0])], []
+
+    return Step(model, record)
+
+
+def evaluation_step(model: Sequential) -> Step:
+    """x, y, weights -> the loss and each metric's mean over the batch."""
+
+    def record(inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        x, y, weights = inputs
+        y_pred = model(x)
+        return [_loss(model, y, y_pred, weights), *_metrics(model, y, y_pred)], []
+
+    return Step(model, record)
+
+
+def training_step(model: Sequential) -> Step:
+    """x, y, weights, η, t -> loss and metrics; the parameters take one step downhill."""
+
+    def record(inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        x, y, weights, rate, t = inputs
+        y_pred = model(x, training=True)
+        updates = [update for layer in model.layers for update in layer.updates]
+        loss = _loss(model, y, y_pred, weights)
+        outputs = [loss, *_metrics(model, y, y_pred)]
+        parameters, optimizer = model.parameters, model.optimizer
+        if parameters is not None:
+            g = parameters.pack(gradients(loss, parameters.variables))
+            updates.append(optimizer.update(parameters.theta, g, rate, t))
+        return outputs, updates
+
+    return Step(model, record)
+
+
+def _loss(model: Sequential, y: Tensor, y_pred: Tensor, weights: Tensor) -> Tensor:
+    """The loss of the batch and what the regularizers charge. No weights: an empty tensor."""
+    loss: Tensor = model.loss(y, y_pred, weights if weights.size else None)
+    for layer in model.layers:
+        for penalty in layer.losses:
+            loss = TABLE["add"](loss, penalty)
+    return loss
+
+
+def _metrics(model: Sequential, y: Tensor, y_pred: Tensor) -> list[Tensor]:
+    return [metric.batch_mean(y, y_pred) for metric in model.metrics]
+
+
+__all__ = ["Step", "evaluation_step", "prediction_step", "training_step"]
