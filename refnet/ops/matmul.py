@@ -168,7 +168,7 @@ def activation_vjp(g, saved, activation):
 
 
 @linear.vjp(
-    error=rounded_sum(4, _linear_vjp_terms),
+    error=rounded_sum(4, _linear_vjp_terms, stored=True),
     flops=lambda g, x, kernel, saved, activation="": 4 * np.size(g) * np.shape(kernel)[0],
 )
 def linear_vjp(g, x, kernel, saved, activation="identity", wrt=("x", "kernel", "bias")):

@@ -1,0 +1,219 @@
+"""Pictures: loss curves, two trainings compared, predictions, activation functions.
+
+Every function writes one PNG and returns its path. No window is opened and no global state of
+matplotlib is touched, so they work anywhere. The colours are those of Okabe and Ito (2008), which people
+with any kind of colour vision can tell apart; lines differ in style as well.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refnet.errors import ArgumentError, RefnetError
+from refnet.ops import TABLE
+
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B6B6B"
+STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E3E3E3",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+DPI = 130
+
+
+class MissingPackage(RefnetError, ImportError):
+    """matplotlib is not installed."""
+
+
+def loss_curves(history: Mapping[str, Sequence[float]], path: str | Path, title: str = "") -> Path:
+    """The loss of every epoch, and the accuracy if there is one; with the held-out curves, dashed.
+
+    `history` is the `history` of what `fit` returns.
+    """
+    if not history.get("loss"):
+        raise ArgumentError("loss_curves needs the loss of at least one epoch: history['loss'] is empty")
+    names = [n for n in history if not n.startswith("val_")]
+    with _figure((5.2 * len(names), 3.8), (1, len(names))) as (figure, axes):
+        for ax, name in zip(axes.flat, names, strict=True):
+            values = history[name]
+            epochs = np.arange(1, len(values) + 1)
+            marker = "o" if len(values) < 3 else ""
+            ax.plot(epochs, values, color=BLUE, marker=marker, label="training")
+            held_out = history.get(f"val_{name}")
+            if held_out:
+                ax.plot(epochs, held_out, color=RED, ls="--", marker=marker, label="held out")
+                ax.legend()
+            if name == "loss" and min(min(values), *(held_out or values)) > 0:
+                ax.set_yscale("log")
+            ax.set(xlabel="epoch", ylabel=name.replace("_", " "))
+            ax.xaxis.get_major_locator().set_params(integer=True)
+        figure.suptitle(title or "Training")
+        return _save(figure, path)
+
+
+def compare_losses(
+    losses: Mapping[str, Sequence[float]],
+    bound: Sequence[float],
+    path: str | Path,
+    title: str = "",
+    exact: Sequence[float] | None = None,
+) -> Path:
+    """The losses of two trainings, step by step, laid over each other; below, how far they lie apart.
+
+    Parameters
+    ----------
+    losses : two entries, label and losses of each step.
+    bound : the largest difference allowed at each step.
+    exact : losses in higher precision, to show how far the first of the two is from them.
+    """
+    (a, first), (b, second) = losses.items()
+    steps = np.arange(1, len(first) + 1)
+    with _figure((8.5, 7.0), (2, 1), sharex=True, height_ratios=(1, 1.1)) as (figure, axes):
+        top, low = axes.flat
+        top.plot(steps, first, color=ORANGE, lw=5, alpha=0.75, solid_capstyle="round", label=a)
+        top.plot(steps, second, color=BLUE, lw=1.5, ls="--", label=b)
+        top.set(ylabel="loss of the batch")
+        top.legend()
+        smallest = float(np.min(bound)) / 256
+        low.fill_between(steps, bound, smallest / 2, color=GREEN, alpha=0.10, lw=0)
+        low.plot(steps, bound, color=GREEN, lw=2, label="bound")
+        if exact is not None:
+            _differences(low, steps, first, exact, smallest, f"{a} − float64", ORANGE, "x")
+        _differences(low, steps, first, second, smallest, f"{b} − {a}", BLUE, "o")
+        low.set_yscale("log")
+        low.set_ylim(bottom=smallest / 2)
+        low.set(xlabel="step", ylabel="difference of the losses")
+        low.xaxis.get_major_locator().set_params(integer=True)
+        low.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=4, columnspacing=1.4)
+        figure.suptitle(title or f"The same training on {a} and on {b}")
+        return _save(figure, path)
+
+
+def _differences(
+    ax: Any, steps: Any, a: Any, b: Any, floor: float, label: str, colour: str, marker: str
+) -> None:
+    """|b - a| as points; those that are 0, which a log axis has no place for, hollow on the floor."""
+    gap = np.abs(np.asarray(b, float) - np.asarray(a, float))
+    same, size = gap == 0, 4.5 if len(gap) < 100 else 2.5
+    kind: dict[str, Any] = {"ls": "none", "marker": marker, "ms": size, "color": colour}
+    ax.plot(steps[~same], np.maximum(gap[~same], floor), **kind, label=label)
+    if same.any():
+        ax.plot(steps[same], np.full(same.sum(), floor), **kind, mfc="none", label="equal to the bit")
+
+
+def predictions(
+    images: Any, probabilities: Any, labels: Any, path: str | Path, title: str = "", columns: int = 4
+) -> Path:
+    """Images, each beside the probabilities the network gives its classes.
+
+    The bar of the right class is blue; where another is larger, that one is red and hatched, and the
+    caption says what the image was taken for. Shapes: (n, height, width), (n, classes), (n,).
+    """
+    images, probabilities, labels = map(np.asarray, (images, probabilities, labels))
+    if len(images) == 0:
+        raise ArgumentError("predictions needs at least one image")
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    size, grid = (3.3 * columns, 2.35 * rows + 0.6), (rows, 2 * columns)
+    with _figure(size, grid, width_ratios=(1, 1.25) * columns) as (figure, axes):
+        for ax in axes.flat[2 * len(images) :]:
+            ax.set_axis_off()
+        panels = zip(axes.flat[::2], axes.flat[1::2], images, probabilities, labels, strict=False)
+        for picture, bars, image, p, label in panels:
+            said = int(np.argmax(p))
+            picture.imshow(image, cmap="Greys", interpolation="nearest")
+            picture.set(xticks=[], yticks=[])
+            picture.spines[:].set_visible(True)
+            wrong = said != label
+            caption = f"a {label}, taken for a {said}" if wrong else f"a {label}"
+            picture.set_title(
+                caption, loc="left", fontsize=11, color=RED if wrong else "black",
+                fontweight="bold" if wrong else "normal",
+            )  # fmt: skip
+            drawn = bars.barh(np.arange(len(p)), p, height=0.75, color=GREY)
+            drawn[said].set(color=RED, hatch="////", edgecolor="white")
+            drawn[int(label)].set(color=BLUE, hatch="", edgecolor=BLUE)
+            bars.set(xlim=(0, 1), xticks=[0, 0.5, 1], yticks=np.arange(len(p)))
+            bars.set_xticklabels(["0", "½", "1"])
+            bars.tick_params(labelsize=8, length=0)
+            bars.invert_yaxis()
+        figure.suptitle(title or "What the network says")
+        return _save(figure, path)
+
+
+def activation_curves(
+    names: Sequence[str], path: str | Path, span: tuple[float, float] = (-4.0, 4.0), title: str = ""
+) -> Path:
+    """Activation functions f of TABLE (solid), each with its gradient f' (dashed)."""
+    unfit = [n for n in names if not TABLE[n].activation]
+    if unfit or not names:
+        raise ArgumentError(f"activation_curves draws elementwise activations, got {unfit or 'none'}")
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    with _figure((4.0 * columns, 3.0 * rows + 0.5), (rows, columns)) as (figure, axes):
+        for ax in axes.flat[len(names) :]:
+            ax.set_axis_off()
+        for ax, name in zip(axes.flat, names, strict=False):
+            op, x = TABLE[name], np.linspace(*span, 801)
+            assert op.gradient is not None
+            y = op.function(x)
+            saved = [x if s == "x" else y for s in op.saves]
+            slope = op.gradient.function(np.ones_like(x), *saved)
+            ax.axhline(0, color=GREY, lw=0.8)
+            ax.axvline(0, color=GREY, lw=0.8)
+            for values, style in ((y, {"color": BLUE}), (slope, {"color": RED, "ls": "--"})):
+                ax.plot(x, _broken(values), lw=2, **style)
+            ax.set_title(name, fontsize=12)
+            ax.set_ylim(np.clip(ax.get_ylim(), *span))
+        figure.suptitle(title or "f(x), solid, and f'(x), dashed")
+        return _save(figure, path)
+
+
+def _broken(values: Any) -> Any:
+    """A curve that is not drawn across its jumps."""
+    jump = np.abs(np.diff(values, prepend=values[0])) > 0.09
+    return np.where(jump, np.nan, values)
+
+
+class _figure:  # noqa: N801  (reads as a verb: with _figure(size, grid) as (figure, axes))
+    """A matplotlib figure with a grid of axes, in our style."""
+
+    def __init__(self, size: tuple[float, float], grid: tuple[int, int], **layout: Any) -> None:
+        try:
+            from matplotlib import rc_context
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise MissingPackage(f"pictures need matplotlib: pip install 'refnet[viz]' ({error})") from error
+        self._style = rc_context(STYLE)
+        self._make = lambda: Figure(size, dpi=DPI, layout="constrained")
+        self._grid, self._layout = grid, layout
+
+    def __enter__(self) -> tuple[Any, Any]:
+        self._style.__enter__()
+        figure = self._make()
+        return figure, figure.subplots(*self._grid, squeeze=False, **self._layout)
+
+    def __exit__(self, *error: Any) -> None:
+        self._style.__exit__(*error)
+
+
+def _save(figure: Any, path: str | Path) -> Path:
+    """Write the figure as a PNG, making the folder if need be; a file is replaced whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    figure.savefig(unfinished, format="png")
+    os.replace(unfinished, path)
+    return path
+
+
+__all__ = ["activation_curves", "compare_losses", "loss_curves", "predictions"]

@@ -1,0 +1,97 @@
+"""The backend `triton`: the twins of `refnet_triton.ops`, on torch tensors."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from refnet.backend import Array, Backend
+from refnet.errors import BackendError
+from refnet.op import Op
+from refnet_triton.runtime import DEVICE, INTERPRETED
+
+# isort: split
+import triton
+
+
+class TritonBackend(Backend):
+    """Kernels compiled on a GPU, interpreted on a machine without one."""
+
+    name = "triton"
+    array_type = torch.Tensor
+    dtypes = ("float32", "float16", "bfloat16", "float64")
+
+    def __init__(self) -> None:
+        self._functions: dict[Op, Callable[..., Any]] = {}
+
+    def function(self, op: Op) -> Callable[..., Any]:
+        if op not in self._functions:
+            self._functions[op] = self._twin(op)
+        return self._functions[op]
+
+    def _twin(self, op: Op) -> Callable[..., Any]:
+        path = f"refnet_triton.ops.{op.file}"
+        try:
+            return getattr(importlib.import_module(path), op.name)
+        except (ModuleNotFoundError, AttributeError) as error:
+            raise BackendError(f"backend 'triton' has no twin of op {op.name!r} in {path}") from error
+
+    def array(self, values: Any, dtype: str | None = None) -> Array:
+        kind = None if dtype is None else getattr(torch, dtype)
+        if isinstance(values, torch.Tensor):
+            return values.to(device=DEVICE, dtype=kind, copy=True)
+        values = np.asarray(values)
+        if not values.flags.writeable or any(stride < 0 for stride in values.strides):
+            values = values.copy()
+        return torch.tensor(values, dtype=kind, device=DEVICE)
+
+    def numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        array = array.detach()
+        if array.dtype == torch.bfloat16:
+            array = array.float()
+        return array.cpu().numpy()
+
+    def dtype(self, array: Array) -> str:
+        return str(array.dtype).removeprefix("torch.")
+
+    def synchronize(self) -> None:
+        if DEVICE.type == "cuda":
+            torch.cuda.synchronize()
+
+    def capture(self, run: Callable[..., Any], arguments: tuple[Array, ...]) -> Callable[..., Any]:
+        return run if DEVICE.type != "cuda" else CapturedGraph(run, arguments)
+
+    def describe(self) -> str:
+        how = "interpreted on the CPU" if INTERPRETED.value else torch.cuda.get_device_name(DEVICE)
+        return f"Triton {triton.__version__}, torch {torch.__version__}, {how}"
+
+
+class CapturedGraph:
+    """A function on tensors as one CUDA graph: Python runs once, then the GPU replays its launches.
+
+    The first call runs as usual, which compiles the kernels; the second is captured. Inputs are copied
+    to fixed places before a replay, and results copied out of theirs after it.
+    """
+
+    def __init__(self, run: Callable[..., Any], arguments: tuple[Array, ...]) -> None:
+        self._run = run
+        self._inputs = tuple(a.clone() for a in arguments)
+        self._graph: Any = None
+        self._warm = False
+
+    def __call__(self, *arguments: Array) -> tuple[Array, ...]:
+        if self._graph is None and not self._warm:
+            self._warm = True
+            return self._run(*arguments)
+        for place, value in zip(self._inputs, arguments, strict=True):
+            place.copy_(value, non_blocking=True)
+        if self._graph is None:
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):
+                self._outputs = self._run(*self._inputs)
+        self._graph.replay()
+        return tuple(output.clone() for output in self._outputs)

@@ -1,0 +1,186 @@
+"""Losses fused with the step before them. The twin of refnet/ops/losses.py.
+
+A cross-entropy reads each row of logits once, keeping a running maximum and sum, and writes two numbers:
+the loss and ln Σ e^x. The gradient reads the logits once more and writes once: nothing else of the size
+of the logits ever exists.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from refnet_triton import mathematics
+from refnet_triton.ops.reductions import contiguous, mean, rounded, spread, summed, wide
+from refnet_triton.ops.softmax import online_sum
+from refnet_triton.pointwise import pointwise
+from refnet_triton.runtime import INTERPRETED, LAUNCH, check_tensors, narrow, on_device_of, widen
+
+# isort: split
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _sparse_kernel(logits, labels, loss, log_sum_exp, classes, COMPUTE: tl.constexpr,
+                   BLOCK: tl.constexpr):  # fmt: skip
+    """One row: L = ln Σ e^x - x_c. A label that is not a class gives NaN: a kernel cannot raise."""
+    row = tl.program_id(0).to(tl.int64)
+    x = logits + row * classes
+    largest, total = online_sum(x, classes, COMPUTE, BLOCK)
+    lse = largest + mathematics.log(total)
+    label = tl.load(labels + row)
+    valid = (label >= 0) & (label < classes)
+    chosen = widen(tl.load(x + label, mask=valid, other=float("nan"))).to(COMPUTE)
+    tl.store(loss + row, narrow(lse - chosen, loss.dtype.element_ty))
+    tl.store(log_sum_exp + row, narrow(lse, log_sum_exp.dtype.element_ty))
+
+
+@triton.jit
+def _sparse_vjp_kernel(g, logits, labels, log_sum_exp, out, classes, COMPUTE: tl.constexpr,
+                       BLOCK: tl.constexpr):  # fmt: skip
+    """One block of one row: g · (e^{x - lse} - [j = c])."""
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = column < classes
+    upstream = widen(tl.load(g + row)).to(COMPUTE)
+    lse = widen(tl.load(log_sum_exp + row)).to(COMPUTE)
+    target = tl.where(column == tl.load(labels + row), 1.0, 0.0)
+    x = widen(tl.load(logits + row * classes + column, mask=inside, other=0.0)).to(COMPUTE)
+    dx = upstream * (mathematics.exp(x - lse) - target)
+    tl.store(out + row * classes + column, narrow(dx, out.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _dense_kernel(logits, targets, loss, log_sum_exp, classes, COMPUTE: tl.constexpr,
+                  BLOCK: tl.constexpr):  # fmt: skip
+    """One row: L = Σ_j t_j (ln Σ e^x - x_j). The second pass finds the row in the cache."""
+    row = tl.program_id(0).to(tl.int64)
+    x, t = logits + row * classes, targets + row * classes
+    largest, total = online_sum(x, classes, COMPUTE, BLOCK)
+    lse = largest + mathematics.log(total)
+    parts = tl.zeros((BLOCK,), COMPUTE)
+    for start in range(0, classes, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        inside = column < classes
+        score = widen(tl.load(x + column, mask=inside, other=0.0)).to(COMPUTE)
+        target = widen(tl.load(t + column, mask=inside, other=0.0)).to(COMPUTE)
+        parts += tl.where(inside, target * (lse - score), 0.0)
+    tl.store(loss + row, narrow(tl.sum(parts, axis=0), loss.dtype.element_ty))
+    tl.store(log_sum_exp + row, narrow(lse, log_sum_exp.dtype.element_ty))
+
+
+@triton.jit
+def _dense_vjp_kernel(g, logits, targets, log_sum_exp, out, classes, COMPUTE: tl.constexpr,
+                      BLOCK: tl.constexpr):  # fmt: skip
+    """One row: g · (e^{x - lse} · Σ t - t). Targets are read twice, to sum them first."""
+    row = tl.program_id(0).to(tl.int64)
+    first = row * classes
+    upstream = widen(tl.load(g + row)).to(COMPUTE)
+    lse = widen(tl.load(log_sum_exp + row)).to(COMPUTE)
+    parts = tl.zeros((BLOCK,), COMPUTE)
+    for start in range(0, classes, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        parts += widen(tl.load(targets + first + column, mask=column < classes, other=0.0)).to(COMPUTE)
+    total = tl.sum(parts, axis=0)
+    for start in range(0, classes, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        inside = column < classes
+        x = widen(tl.load(logits + first + column, mask=inside, other=0.0)).to(COMPUTE)
+        t = widen(tl.load(targets + first + column, mask=inside, other=0.0)).to(COMPUTE)
+        dx = upstream * (mathematics.exp(x - lse) * total - t)
+        tl.store(out + first + column, narrow(dx, out.dtype.element_ty), mask=inside)
+
+
+def _compute(x):
+    return tl.float64 if x.dtype == torch.float64 else tl.float32
+
+
+def _block(classes):
+    return min(triton.next_power_of_2(max(classes, 16)), 65_536 if INTERPRETED.value else 4096)
+
+
+def _losses(kernel, logits, targets):
+    """(loss, ln Σ e^x) of every row."""
+    check_tensors(kernel.__name__, logits, targets)
+    logits, targets = contiguous(logits), contiguous(targets)
+    loss, lse = (torch.empty(logits.shape[:-1], dtype=logits.dtype, device=logits.device) for _ in "12")
+    classes = logits.shape[-1]
+    if loss.numel():
+        with on_device_of(logits):
+            kernel[(loss.numel(),)](
+                logits, targets, loss, lse, classes, _compute(logits), _block(classes), **LAUNCH
+            )
+    return loss, lse
+
+
+def _gradient(kernel, g, logits, targets, log_sum_exp, blocks):
+    check_tensors(kernel.__name__, g, logits, targets, log_sum_exp)
+    out = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
+    classes = logits.shape[-1]
+    if out.numel():
+        operands = [contiguous(t) for t in (g, logits, targets, log_sum_exp)]
+        with on_device_of(logits):
+            kernel[(g.numel(), *blocks)](
+                *operands, out, classes, _compute(logits), _block(classes), **LAUNCH
+            )
+    return out
+
+
+def sparse_softmax_cross_entropy(logits, labels):
+    r"""L = -ln softmax(x)_c = ln Σ_j e^{x_j} - x_c, where c is the right class"""
+    return _losses(_sparse_kernel, logits, labels)
+
+
+def sparse_softmax_cross_entropy_vjp(g, logits, labels, log_sum_exp):
+    r"""∂L/∂x_j = g · (softmax(x)_j - [j = c])"""
+    classes = logits.shape[-1]
+    blocks = (triton.cdiv(classes, _block(classes)),)
+    return _gradient(_sparse_vjp_kernel, g, logits, labels, log_sum_exp, blocks)
+
+
+def softmax_cross_entropy(logits, targets):
+    r"""L = -Σ_j t_j ln softmax(x)_j = Σ_j t_j (ln Σ_k e^{x_k} - x_j)"""
+    return _losses(_dense_kernel, logits, targets)
+
+
+def softmax_cross_entropy_vjp(g, logits, targets, log_sum_exp):
+    r"""∂L/∂x_j = g · (softmax(x)_j · Σ_k t_k - t_j)"""
+    return _gradient(_dense_vjp_kernel, g, logits, targets, log_sum_exp, ())
+
+
+@pointwise
+def sigmoid_cross_entropy(logits, targets):
+    r"""L = max(x, 0) - x t + ln(1 + e^{-|x|})"""
+    return mathematics.maximum(logits, 0.0) - logits * targets + mathematics.softplus(-tl.abs(logits))
+
+
+@pointwise
+def _sigmoid_gradient(g, logits, targets):
+    return g * (mathematics.sigmoid(logits) - targets)
+
+
+def sigmoid_cross_entropy_vjp(g, logits, targets):
+    r"""∂L/∂x = g · (σ(x) - t)"""
+    return summed(_sigmoid_gradient, g, logits, targets, of=(logits,))[0]
+
+
+@pointwise
+def _squared_difference(y_true, y_pred):
+    return (y_pred - y_true) * (y_pred - y_true)
+
+
+def mean_squared_error(y_true, y_pred):
+    r"""L = (1/n) Σ_j (a_j - y_j)², over the n outputs of an example (the last axis)"""
+    return rounded(mean(_squared_difference(wide(y_true), y_pred), axis=-1), y_pred.dtype)
+
+
+@pointwise
+def _squared_gradients(g, y_true, y_pred, share):
+    dpred = g * (y_pred - y_true) * share
+    return -dpred, dpred
+
+
+def mean_squared_error_vjp(g, y_true, y_pred):
+    r"""∂L/∂a_j = g · 2 (a_j - y_j) / n,  ∂L/∂y_j = -∂L/∂a_j"""
+    share = 2 / max(1, y_true.shape[-1])
+    return _squared_gradients(spread(g, y_true, -1, False), y_true, y_pred, share)

@@ -1,0 +1,321 @@
+"""Sums, means and extremes along axes. The twin of refnet/ops/reductions.py.
+
+Every reduction is brought to one form: x as (outer, length, inner), of which the middle axis is reduced.
+A program takes a few inner columns of one outer slice and walks down the middle axis with a tile of
+running results, one for each row of the tile; at the end it reduces the tile. Where there are too few
+outer and inner positions to fill a GPU, the middle axis is cut into parts, and the parts' results are
+reduced by a second launch. No atomics: the order of additions, and so every bit, is always the same.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+
+import torch
+
+from refnet_triton import mathematics
+from refnet_triton.pointwise import copy_, pointwise
+from refnet_triton.runtime import INTERPRETED, LAUNCH, check_tensors, narrow, on_device_of, widen
+
+# isort: split
+import triton
+import triton.language as tl
+
+PROGRAMS = 1024  # enough to fill a GPU several times over
+TILE = 4096  # elements a program holds at a time
+
+
+# --- what to reduce with: how two elements combine, how a tile becomes a row, where to start --------
+
+
+@triton.jit
+def _add(a, b):
+    return a + b
+
+
+@triton.jit
+def _sum_tile(tile):
+    return tl.sum(tile, axis=0)
+
+
+@triton.jit
+def _max_tile(tile):
+    """The largest of each column; NaN if one is (tl.max would drop it)."""
+    missing = tl.max((tile != tile).to(tl.int32), axis=0)
+    return tl.where(missing > 0, float("nan"), tl.max(tl.where(tile != tile, float("-inf"), tile), axis=0))
+
+
+@triton.jit
+def _min_tile(tile):
+    """The smallest of each column; NaN if one is."""
+    missing = tl.max((tile != tile).to(tl.int32), axis=0)
+    return tl.where(missing > 0, float("nan"), tl.min(tl.where(tile != tile, float("inf"), tile), axis=0))
+
+
+SUM = (_add, _sum_tile, 0.0)
+MAX = (mathematics.maximum, _max_tile, -math.inf)
+MIN = (mathematics.minimum, _min_tile, math.inf)
+
+
+@triton.jit
+def _reduce_kernel(x, y, length, inner, part, divisor: tl.float64, COMBINE: tl.constexpr,
+                   FINISH: tl.constexpr, START: tl.constexpr, COMPUTE: tl.constexpr,
+                   ROWS: tl.constexpr, COLUMNS: tl.constexpr):  # fmt: skip
+    """y[outer, p, i] = the reduction of x[outer, p·part : (p+1)·part, i], divided by `divisor`."""
+    outer, p = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    row = tl.arange(0, ROWS)[:, None]
+    first = p.to(tl.int64) * part
+    last = tl.minimum(first + part, length)
+    x += outer * length * inner
+    tile = tl.full((ROWS, COLUMNS), START, COMPUTE)
+    for start in range(first, last, ROWS):
+        inside = (start + row < last) & (column < inner)
+        values = tl.load(x + (start + row) * inner + column, mask=inside, other=START)
+        tile = COMBINE(tile, widen(values).to(COMPUTE))
+    result = FINISH(tile)
+    result = mathematics.divide(result, tl.full((COLUMNS,), divisor, COMPUTE))
+    flat = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
+    y += (outer * tl.num_programs(1) + p) * inner
+    tl.store(y + flat, narrow(result, y.dtype.element_ty), mask=flat < inner)
+
+
+@triton.jit
+def _first_equal_kernel(x, y, where, length, inner, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """where[outer, i] = the smallest r with x[outer, r, i] = y[outer, i]; NaN counts as equal to NaN."""
+    outer = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    row = tl.arange(0, ROWS)[:, None]
+    wanted = tl.load(y + outer * inner + column, mask=column < inner, other=0.0)
+    wanted = widen(wanted)
+    x += outer * length * inner
+    nowhere = tl.full((ROWS, COLUMNS), 1 << 62, tl.int64)
+    first = nowhere
+    for start in range(0, length, ROWS):
+        inside = (start + row < length) & (column < inner)
+        values = widen(tl.load(x + (start + row) * inner.to(tl.int64) + column, mask=inside, other=0.0))
+        match = inside & ((values == wanted) | ((values != values) & (wanted != wanted)))
+        first = tl.minimum(first, tl.where(match, (start + row).to(tl.int64), nowhere))
+    flat = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    tl.store(where + outer * inner + flat, tl.min(first, axis=0), mask=flat < inner)
+
+
+def _tile(length, inner):
+    """(rows, columns) of a tile: wide where columns lie side by side in memory, tall where rows do."""
+    columns = builtins.min(triton.next_power_of_2(inner), 64)
+    rows = builtins.min(triton.next_power_of_2(builtins.max(length, 1)), TILE // columns)
+    return builtins.max(rows, 1), columns
+
+
+def _reduce(x, outer, length, inner, how, divisor, dtype):
+    """x, contiguous, seen as (outer, length, inner), reduced over the middle: (outer, inner)."""
+    combine, finish, start = how
+    y = torch.empty((outer, inner), dtype=dtype, device=x.device)
+    if y.numel() == 0:
+        return y
+    rows, columns = _tile(length, inner)
+    blocks = triton.cdiv(inner, columns)
+    parts = 1
+    if outer * blocks < PROGRAMS and length > 16 * rows and not INTERPRETED.value:
+        parts = builtins.min(triton.cdiv(length, 16 * rows), triton.cdiv(PROGRAMS, outer * blocks))
+    compute = tl.float64 if x.dtype == torch.float64 else tl.float32
+    out = y if parts == 1 else _partial(x, outer, parts, inner)
+    part = triton.cdiv(length, parts)
+    with on_device_of(x):
+        _reduce_kernel[(outer, parts, blocks)](
+            x, out, length, inner, part, float(divisor if parts == 1 else 1.0),
+            combine, finish, start, compute, rows, columns, **LAUNCH,
+        )  # fmt: skip
+    return y if parts == 1 else _reduce(out, outer, parts, inner, how, divisor, dtype)
+
+
+def _partial(x, outer, parts, inner):
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return torch.empty((outer, parts, inner), dtype=dtype, device=x.device)
+
+
+def contiguous(x):
+    return x if x.is_contiguous() else copy_(torch.empty(x.shape, dtype=x.dtype, device=x.device), x)
+
+
+def _axes(x, axis):
+    """The reduced axes, counted from 0, in ascending order."""
+    if axis is None:
+        return tuple(range(x.ndim))
+    axes = (axis,) if isinstance(axis, int) else axis
+    return tuple(sorted(a % x.ndim for a in axes))
+
+
+def _along(x, axis, keepdims, how, divisor=1.0):
+    """A reduction over some axes: neighbouring axes in one go, the last group first."""
+    check_tensors("a reduction", x)
+    axes = _axes(x, axis)
+    kept = [1 if i in axes else n for i, n in enumerate(x.shape)]
+    dtype, y = x.dtype, contiguous(x)
+    groups = _groups(axes)
+    for number, (begin, end) in enumerate(groups):
+        last = number == len(groups) - 1
+        outer, length = math.prod(y.shape[:begin]), math.prod(y.shape[begin:end])
+        inner = math.prod(y.shape[end:])
+        shape = [*y.shape[:begin], *[1] * (end - begin), *y.shape[end:]]
+        wide = torch.float64 if dtype == torch.float64 else torch.float32
+        y = _reduce(y, outer, length, inner, how, divisor if last else 1.0, dtype if last else wide)
+        y = y.reshape(shape)
+    if not groups:
+        y = copy_(torch.empty_like(y), y)
+    return y.reshape(kept) if keepdims else y.reshape([n for i, n in enumerate(x.shape) if i not in axes])
+
+
+def _groups(axes):
+    """Runs of neighbouring axes as (begin, end), the last run first: (0, 1, 3) is (3, 4), (0, 2)."""
+    groups = []
+    for axis in axes:
+        if groups and groups[-1][1] == axis:
+            groups[-1] = (groups[-1][0], axis + 1)
+        else:
+            groups.append((axis, axis + 1))
+    return groups[::-1]
+
+
+def spread(g, x, axis, keepdims):
+    """g, a result of a reduction of x over `axis`, shaped so that it broadcasts against x."""
+    if keepdims:
+        return g
+    axes = _axes(x, axis)
+    return g.reshape([1 if i in axes else n for i, n in enumerate(x.shape)])
+
+
+def reduced_count(x, axis):
+    """How many elements of x go into each result of a reduction over `axis`."""
+    return math.prod(x.shape[a] for a in _axes(x, axis))
+
+
+# --- the ops ----------------------------------------------------------------------------------------
+
+
+def sum(x, axis=None, keepdims=False):
+    r"""y = Σ_i x_i"""
+    return _along(x, axis, keepdims, SUM)
+
+
+def sum_vjp(g, x, axis=None, keepdims=False):
+    r"""∂L/∂x_i = g: a view, nothing is copied"""
+    return spread(g, x, axis, keepdims).expand(x.shape)
+
+
+def mean(x, axis=None, keepdims=False):
+    r"""y = (1/n) Σ_i x_i"""
+    return _along(x, axis, keepdims, SUM, divisor=reduced_count(x, axis))
+
+
+@pointwise
+def _share(g, n):
+    return mathematics.divide(g, n)
+
+
+def mean_vjp(g, x, axis=None, keepdims=False):
+    r"""∂L/∂x_i = g / n"""
+    share = _share(g, float(reduced_count(x, axis)))
+    return spread(share, x, axis, keepdims).expand(x.shape)
+
+
+def max(x, axis=None, keepdims=False):
+    r"""y = max_i x_i. NaN if any x_i is NaN."""
+    return _along(x, axis, keepdims, MAX)
+
+
+@pointwise(dtype=torch.float32)
+def _is_equal(x, y):
+    return tl.where(x == y, 1.0, 0.0)
+
+
+@pointwise
+def _shared(g, ties, largest):
+    return mathematics.divide(g, ties) * largest
+
+
+def max_vjp(g, x, y, axis=None, keepdims=False):
+    r"""∂L/∂x_i = g · [x_i = y] / (how many are equal to y): the largest elements share g."""
+    largest = _is_equal(x, spread(y, x, axis, keepdims))
+    ties = sum(largest, axis, keepdims)
+    shared = _shared(spread(g, x, axis, keepdims), spread(ties, x, axis, keepdims), largest)
+    return rounded(shared, g.dtype)
+
+
+def min(x, axis=None, keepdims=False):
+    r"""y = min_i x_i. NaN if any x_i is NaN."""
+    return _along(x, axis, keepdims, MIN)
+
+
+def min_vjp(g, x, y, axis=None, keepdims=False):
+    r"""∂L/∂x_i = g · [x_i = y] / (how many are equal to y): the smallest elements share g."""
+    return max_vjp(g, x, y, axis, keepdims)
+
+
+def _index_of(x, y, axis, keepdims):
+    """Where along `axis` the first element equal to y, the extreme, stands."""
+    begin, end = (0, x.ndim) if axis is None else (axis % x.ndim, axis % x.ndim + 1)
+    outer, length = math.prod(x.shape[:begin]), math.prod(x.shape[begin:end])
+    inner = math.prod(x.shape[end:])
+    where = torch.empty(y.shape, dtype=torch.int64, device=x.device)
+    rows, columns = _tile(length, inner)
+    if where.numel():
+        with on_device_of(x):
+            _first_equal_kernel[(outer, triton.cdiv(inner, columns))](
+                contiguous(x), y, where, length, inner, rows, columns, **LAUNCH
+            )
+    return where
+
+
+def argmax(x, axis=None, keepdims=False):
+    r"""The index of the largest x_i: the first one, if several are equal; of the first NaN, if any."""
+    return _index_of(x, max(x, axis, keepdims), axis, keepdims)
+
+
+def argmin(x, axis=None, keepdims=False):
+    r"""The index of the smallest x_i: the first one, if several are equal; of the first NaN, if any."""
+    return _index_of(x, min(x, axis, keepdims), axis, keepdims)
+
+
+def sum_to(x, shape=()):
+    r"""x summed over the axes along which `shape` was stretched to x's shape: undoes broadcasting."""
+    shape = tuple(shape)
+    if tuple(x.shape) == shape:
+        return x
+    extra = x.ndim - len(shape)
+    stretched = [i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1]
+    return sum(x, (*range(extra), *stretched), keepdims=True).reshape(shape)
+
+
+def sum_to_vjp(g, x, shape=()):
+    r"""∂L/∂x: g, stretched to x's shape."""
+    return g.expand(x.shape)
+
+
+def summed(gradients, g, *inputs, of=None):
+    """The gradients of an op that broadcasts, each summed to the shape of its input.
+
+    ``gradients(g, *inputs)`` computes them in the shape of g; `of` names the inputs they belong to (all
+    inputs, unless given). Half types are summed before they are rounded, in float32.
+    """
+    of = inputs if of is None else of
+    if builtins.any(x.shape != g.shape for x in of):
+        g = wide(g)
+    terms = gradients(g, *inputs)
+    terms = terms if isinstance(terms, tuple) else (terms,)
+    sums = [sum_to(term, x.shape) for term, x in zip(terms, of, strict=True)]
+    return tuple(rounded(y, x.dtype) for y, x in zip(sums, of, strict=True))
+
+
+def rounded(x, dtype):
+    """x in another type, rounded to the nearest; x itself if it has that type."""
+    if x.dtype == dtype:
+        return x
+    return copy_(torch.empty(x.shape, dtype=dtype, device=x.device), x)
+
+
+def wide(x):
+    """Half types as float32: for what is summed before it is rounded."""
+    half = x.dtype in (torch.float16, torch.bfloat16)
+    return rounded(x, torch.float32) if half else x

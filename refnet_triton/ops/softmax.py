@@ -1,0 +1,187 @@
+"""Softmax and its logarithm, row by row. The twin of refnet/ops/softmax.py.
+
+A row that fits into the registers of one program is read once and written once; several short rows
+share a program. A longer row is read twice: once to find its largest element and its sum, with the sum
+corrected whenever a larger element turns up (Milakov and Gimelshein (2018), "Online normalizer
+calculation for softmax"), and once to write the results.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from refnet_triton import mathematics
+from refnet_triton.ops.reductions import contiguous
+from refnet_triton.runtime import INTERPRETED, LAUNCH, check_tensors, narrow, on_device_of, widen
+
+# isort: split
+import triton
+import triton.language as tl
+
+LONGEST = 16_384  # elements of a row that one program holds
+BLOCK = 8_192  # elements of a longer row that it holds at a time
+
+
+# --- what is done to a tile of whole rows -----------------------------------------------------------
+
+
+@triton.jit
+def _softmax_rows(x, _):
+    e = mathematics.exp(x - tl.max(x, axis=1)[:, None])
+    return mathematics.divide(e, tl.sum(e, axis=1)[:, None])
+
+
+@triton.jit
+def _log_softmax_rows(x, _):
+    z = x - tl.max(x, axis=1)[:, None]
+    return z - mathematics.log(tl.sum(mathematics.exp(z), axis=1))[:, None]
+
+
+@triton.jit
+def _softmax_vjp_rows(y, g):
+    return y * (g - tl.sum(g * y, axis=1)[:, None])
+
+
+@triton.jit
+def _log_softmax_vjp_rows(y, g):
+    return g - mathematics.exp(y) * tl.sum(g, axis=1)[:, None]
+
+
+@triton.jit
+def _rows_kernel(F: tl.constexpr, x, g, out, rows, columns, COMPUTE: tl.constexpr, ROWS: tl.constexpr,
+                 COLUMNS: tl.constexpr):  # fmt: skip
+    """out = F(x, g) for ROWS whole rows. Beyond the end of a row x is -∞, whose exponential is 0."""
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    column = tl.arange(0, COLUMNS)[None, :]
+    inside = (row < rows) & (column < columns)
+    at = row * columns + column
+    a = widen(tl.load(x + at, mask=inside, other=float("-inf"))).to(COMPUTE)
+    if g is None:
+        b = a
+    else:
+        b = widen(tl.load(g + at, mask=inside, other=0.0)).to(COMPUTE)
+        a = tl.where(inside, a, 0.0)
+    tl.store(out + at, narrow(F(a, b), out.dtype.element_ty), mask=inside)
+
+
+# --- rows too long for that -------------------------------------------------------------------------
+
+
+@triton.jit
+def online_sum(x, columns, COMPUTE: tl.constexpr, BLOCK: tl.constexpr):
+    """(max, Σ e^{x - max}) of a row, in one pass. All -∞ gives (-∞, NaN), as x - max is NaN then."""
+    largest = tl.full((), float("-inf"), COMPUTE)
+    total = tl.zeros((), COMPUTE)
+    for start in range(0, columns, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        tile = tl.load(x + column, mask=column < columns, other=float("-inf"))
+        tile = widen(tile).to(COMPUTE)
+        new = tl.maximum(largest, tl.max(tile, axis=0))
+        safe = tl.where(new == float("-inf"), 0.0, new)  # -∞ - -∞ would be NaN, and stay
+        old = total * mathematics.exp(largest - safe)
+        total = old + tl.sum(mathematics.exp(tile - safe), axis=0)
+        largest = new
+    return largest, tl.where(largest == float("-inf"), float("nan"), total)
+
+
+@triton.jit
+def _long_softmax_kernel(x, out, columns, LOG: tl.constexpr, COMPUTE: tl.constexpr,
+                         BLOCK: tl.constexpr):  # fmt: skip
+    x += tl.program_id(0).to(tl.int64) * columns
+    out += tl.program_id(0).to(tl.int64) * columns
+    largest, total = online_sum(x, columns, COMPUTE, BLOCK)
+    for start in range(0, columns, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        inside = column < columns
+        z = widen(tl.load(x + column, mask=inside, other=0.0)).to(COMPUTE) - largest
+        if LOG:
+            y = z - mathematics.log(total)
+        else:
+            y = mathematics.divide(mathematics.exp(z), total)
+        tl.store(out + column, narrow(y, out.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _long_vjp_kernel(y, g, out, columns, LOG: tl.constexpr, COMPUTE: tl.constexpr, BLOCK: tl.constexpr):
+    first = tl.program_id(0).to(tl.int64) * columns
+    parts = tl.zeros((BLOCK,), COMPUTE)
+    for start in range(0, columns, BLOCK):
+        at = first + start + tl.arange(0, BLOCK)
+        inside = at < first + columns
+        term = widen(tl.load(g + at, mask=inside, other=0.0)).to(COMPUTE)
+        if not LOG:
+            term *= widen(tl.load(y + at, mask=inside, other=0.0)).to(COMPUTE)
+        parts += term
+    total = tl.sum(parts, axis=0)
+    for start in range(0, columns, BLOCK):
+        at = first + start + tl.arange(0, BLOCK)
+        inside = at < first + columns
+        a = widen(tl.load(y + at, mask=inside, other=0.0)).to(COMPUTE)
+        b = widen(tl.load(g + at, mask=inside, other=0.0)).to(COMPUTE)
+        if LOG:
+            dx = b - mathematics.exp(a) * total
+        else:
+            dx = a * (b - total)
+        tl.store(out + at, narrow(dx, out.dtype.element_ty), mask=inside)
+
+
+# --- launching --------------------------------------------------------------------------------------
+
+
+def _compute(x):
+    return tl.float64 if x.dtype == torch.float64 else tl.float32
+
+
+def _warps(elements):
+    """4 warps up to 4096 elements, then more, so that a thread holds at most 32."""
+    return min(16, max(4, triton.next_power_of_2(elements) // 1024))
+
+
+def _last(x, axis):
+    """x with `axis` moved to the end, contiguous."""
+    return contiguous(x.movedim(axis, -1))
+
+
+def _each_row(tile_function, long_kernel, log, axis, x, g=None):
+    check_tensors("softmax", *(t for t in (x, g) if t is not None))
+    a, b = _last(x, axis), None if g is None else _last(g, axis)
+    out = torch.empty(a.shape, dtype=x.dtype, device=x.device)
+    columns = a.shape[-1]
+    rows = a.numel() // max(1, columns)
+    if a.numel():
+        with on_device_of(a):
+            if columns <= LONGEST:
+                wide = triton.next_power_of_2(columns)
+                tall = max(1, min(triton.next_power_of_2(rows), 2048 // wide))
+                if INTERPRETED.value:
+                    tall = max(tall, min(triton.next_power_of_2(rows), 65_536 // wide))
+                _rows_kernel[(triton.cdiv(rows, tall),)](
+                    tile_function, a, b, out, rows, columns, _compute(x), tall, wide,
+                    num_warps=_warps(wide * tall), **LAUNCH,
+                )  # fmt: skip
+            else:
+                operands = (a, out) if b is None else (a, b, out)
+                long_kernel[(rows,)](
+                    *operands, columns, log, _compute(x), BLOCK, num_warps=8, **LAUNCH
+                )
+    return out.movedim(-1, axis)
+
+
+def softmax(x, axis=-1):
+    r"""y_i = e^{x_i} / Σ_j e^{x_j}"""
+    return _each_row(_softmax_rows, _long_softmax_kernel, False, axis, x)
+
+
+def softmax_vjp(g, y, axis=-1):
+    r"""∂L/∂x_i = y_i · (g_i - Σ_j g_j y_j)"""
+    return _each_row(_softmax_vjp_rows, _long_vjp_kernel, False, axis, y, g)
+
+
+def log_softmax(x, axis=-1):
+    r"""y_i = x_i - ln Σ_j e^{x_j}"""
+    return _each_row(_log_softmax_rows, _long_softmax_kernel, True, axis, x)
+
+
+def log_softmax_vjp(g, y, axis=-1):
+    r"""∂L/∂x_i = g_i - e^{y_i} · Σ_j g_j"""
+    return _each_row(_log_softmax_vjp_rows, _long_vjp_kernel, True, axis, y, g)
