@@ -72,7 +72,9 @@ class Step:
         return float(np.linalg.norm(self.theta[b] - self.theta[a])) / (size or 1.0)
 
 
-def steps(make: Callable[[], Sequential], runs: Sequence[Run], batches: Iterable[Batch]) -> Iterator[Step]:
+def steps(
+    make: Callable[[], Sequential], runs: Sequence[Run], batches: Iterable[Batch]
+) -> Iterator[Step]:
     """Train a model on all runs in lockstep: same initial weights, same batches, one step at a time.
 
     `make` returns a new, built and compiled model. The weights of its first call are given to all.

@@ -58,8 +58,7 @@ class Plan:
         last_use: dict[int, int] = {}
         for position, node in enumerate(order):
             read = tuple(slot(t) for t in node.inputs)
-            count = len(node.op.outputs) if node.values is None else len(node.values)
-            write = tuple(slot(node.output(i)) for i in range(count))
+            write = tuple(slot(node.output(i)) for i in range(node.count))
             run = node.inputs[0].backend.function(node.op)
             if node.attributes:
                 run = functools.partial(run, **node.attributes)

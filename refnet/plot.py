@@ -40,7 +40,9 @@ def loss_curves(history: Mapping[str, Sequence[float]], path: str | Path, title:
     `history` is the `history` of what `fit` returns.
     """
     if not history.get("loss"):
-        raise ArgumentError("loss_curves needs the loss of at least one epoch: history['loss'] is empty")
+        raise ArgumentError(
+            "loss_curves needs the loss of at least one epoch: history['loss'] is empty"
+        )
     names = [n for n in history if not n.startswith("val_")]
     with _figure((5.2 * len(names), 3.8), (1, len(names))) as (figure, axes):
         for ax, name in zip(axes.flat, names, strict=True):
@@ -83,7 +85,8 @@ def compare_losses(
         top.plot(steps, second, color=BLUE, lw=1.5, ls="--", label=b)
         top.set(ylabel="loss of the batch")
         top.legend()
-        smallest = float(np.min(bound)) / 256
+        gap = np.abs(np.subtract(first, second))
+        smallest = min([float(np.min(bound)) / 64, *gap[gap > 0]]) / 2
         low.fill_between(steps, bound, smallest / 2, color=GREEN, alpha=0.10, lw=0)
         low.plot(steps, bound, color=GREEN, lw=2, label="bound")
         if exact is not None:
@@ -105,18 +108,25 @@ def _differences(
     gap = np.abs(np.asarray(b, float) - np.asarray(a, float))
     same, size = gap == 0, 4.5 if len(gap) < 100 else 2.5
     kind: dict[str, Any] = {"ls": "none", "marker": marker, "ms": size, "color": colour}
-    ax.plot(steps[~same], np.maximum(gap[~same], floor), **kind, label=label)
+    ax.plot(steps[~same], gap[~same], **kind, label=label)
     if same.any():
-        ax.plot(steps[same], np.full(same.sum(), floor), **kind, mfc="none", label="equal to the bit")
+        ax.plot(
+            steps[same], np.full(same.sum(), floor), **kind, mfc="none", label="equal to the bit"
+        )
 
 
 def predictions(
-    images: Any, probabilities: Any, labels: Any, path: str | Path, title: str = "", columns: int = 4
+    images: Any,
+    probabilities: Any,
+    labels: Any,
+    path: str | Path,
+    title: str = "",
+    columns: int = 4,
 ) -> Path:
     """Images, each beside the probabilities the network gives its classes.
 
-    The bar of the right class is blue; where another is larger, that one is red and hatched, and the
-    caption says what the image was taken for. Shapes: (n, height, width), (n, classes), (n,).
+    The bar of the right class is blue; where another is larger, that one is red, and the caption says
+    what the image was taken for. Shapes: (n, height, width), (n, classes), (n,).
     """
     images, probabilities, labels = map(np.asarray, (images, probabilities, labels))
     if len(images) == 0:
@@ -134,19 +144,19 @@ def predictions(
             picture.set(xticks=[], yticks=[])
             picture.spines[:].set_visible(True)
             wrong = said != label
-            caption = f"a {label}, taken for a {said}" if wrong else f"a {label}"
-            picture.set_title(
-                caption, loc="left", fontsize=11, color=RED if wrong else "black",
-                fontweight="bold" if wrong else "normal",
-            )  # fmt: skip
-            drawn = bars.barh(np.arange(len(p)), p, height=0.75, color=GREY)
-            drawn[said].set(color=RED, hatch="////", edgecolor="white")
-            drawn[int(label)].set(color=BLUE, hatch="", edgecolor=BLUE)
+            caption = f"a {label}, taken\nfor a {said}" if wrong else f"a {label}"
+            picture.set_title(caption, loc="left", fontsize=11, color=RED if wrong else "black")
+            colours = [GREY] * len(p)
+            colours[said], colours[int(label)] = RED, BLUE
+            bars.barh(np.arange(len(p)), p, height=0.75, color=colours)
+            bars.grid(axis="y", visible=False)
             bars.set(xlim=(0, 1), xticks=[0, 0.5, 1], yticks=np.arange(len(p)))
             bars.set_xticklabels(["0", "½", "1"])
             bars.tick_params(labelsize=8, length=0)
             bars.invert_yaxis()
+        legend = "blue: the right class    red: what it was taken for    grey: the others"
         figure.suptitle(title or "What the network says")
+        figure.supxlabel(legend, fontsize=10)
         return _save(figure, path)
 
 
@@ -156,7 +166,9 @@ def activation_curves(
     """Activation functions f of TABLE (solid), each with its gradient f' (dashed)."""
     unfit = [n for n in names if not TABLE[n].activation]
     if unfit or not names:
-        raise ArgumentError(f"activation_curves draws elementwise activations, got {unfit or 'none'}")
+        raise ArgumentError(
+            f"activation_curves draws elementwise activations, got {unfit or 'none'}"
+        )
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     with _figure((4.0 * columns, 3.0 * rows + 0.5), (rows, columns)) as (figure, axes):
@@ -184,17 +196,21 @@ def _broken(values: Any) -> Any:
     return np.where(jump, np.nan, values)
 
 
-class _figure:  # noqa: N801  (reads as a verb: with _figure(size, grid) as (figure, axes))
+class _figure:
     """A matplotlib figure with a grid of axes, in our style."""
 
     def __init__(self, size: tuple[float, float], grid: tuple[int, int], **layout: Any) -> None:
         try:
             from matplotlib import rc_context
             from matplotlib.figure import Figure
+            from matplotlib.layout_engine import ConstrainedLayoutEngine
         except ImportError as error:
-            raise MissingPackage(f"pictures need matplotlib: pip install 'refnet[viz]' ({error})") from error
+            raise MissingPackage(
+                f"pictures need matplotlib: pip install 'refnet[viz]' ({error})"
+            ) from error
         self._style = rc_context(STYLE)
-        self._make = lambda: Figure(size, dpi=DPI, layout="constrained")
+        pads = {"w_pad": 0.08, "h_pad": 0.08}  # inches
+        self._make = lambda: Figure(size, dpi=DPI, layout=ConstrainedLayoutEngine(**pads))
         self._grid, self._layout = grid, layout
 
     def __enter__(self) -> tuple[Any, Any]:

@@ -30,10 +30,10 @@ _serial = itertools.count()
 class Node:
     """One application of an op: its inputs, its attributes, and its results if they are known.
 
-    `serial` counts the applications: sorted by it, nodes stand in the order they were recorded in.
+    `count` is the number of results. `serial` counts the applications: sorted by it, nodes stand in the order they were recorded in.
     """
 
-    __slots__ = ("attributes", "inputs", "op", "serial", "values")
+    __slots__ = ("attributes", "count", "inputs", "op", "serial", "values")
 
     def __init__(
         self,
@@ -41,8 +41,10 @@ class Node:
         inputs: tuple[Tensor, ...],
         attributes: dict[str, Any],
         values: tuple[Array, ...] | None,
+        count: int,
     ) -> None:
         self.op = op
+        self.count = count
         self.serial = next(_serial)
         self.inputs = inputs
         self.attributes = attributes
@@ -341,7 +343,10 @@ class Variable(Tensor):
 
     def assign(self, values: Any) -> Variable:
         """Overwrite the value in place. The shape stays."""
-        new = _lift(values, self.backend, self)
+        if isinstance(values, Tensor) and values.backend is self.backend:
+            new: Tensor = values
+        else:
+            new = tensor(values, self.dtype, backend=self.backend)
         if new.shape != self.shape:
             raise ShapeError(f"variable {self.name!r} has shape {self.shape}, got {new.shape}")
         self.backend.function(TABLE["assign"])(self.value, new.known())
@@ -424,10 +429,9 @@ def apply(
     if all(t.value is not None for t in tensors):
         values = _run(op, tensors, attributes)
         results = len(values)
-    node = Node(op, tensors, attributes, values)
-    outputs = tuple(node.output(i) for i in range(results or len(op.outputs)))
-    single = len(outputs) == 1 and results is None or len(op.outputs) == 1 and len(outputs) == 1
-    return outputs[0] if single else outputs
+    node = Node(op, tensors, attributes, values, results or len(op.outputs))
+    outputs = tuple(node.output(i) for i in range(node.count))
+    return outputs[0] if len(outputs) == 1 else outputs
 
 
 def _run(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> tuple[Array, ...]:
@@ -535,6 +539,8 @@ def gradients(y: Tensor, xs: Sequence[Tensor], upstream: Any = None) -> list[Ten
 def _differentiable(node: Node) -> Iterable[Tensor]:
     """The inputs of a node that gradients flow to."""
     op = node.op
+    if op.primal is not None:  # a gradient depends on all it was given, and `_backward` says so
+        return node.inputs
     if op.variadic:
         return node.inputs if op.wrt else ()
     return (t for name, t in zip(op.inputs, node.inputs, strict=True) if name in op.wrt)

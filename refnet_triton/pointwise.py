@@ -448,7 +448,8 @@ class Pointwise:
     def _check_writes(self, written: list, shape: torch.Size) -> None:
         for kind, i in zip(written, self._writes, strict=True):
             overlaps = isinstance(kind, tuple) and any(
-                size > 1 and stride == 0 for size, stride in zip(kind[1], kind[2], strict=True)
+                size > 1 and stride == 0 and shape.numel()
+                for size, stride in zip(kind[1], kind[2], strict=True)
             )
             if not isinstance(kind, tuple) or kind[1] != shape or overlaps:
                 got = "a number"

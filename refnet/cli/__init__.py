@@ -17,7 +17,7 @@ from refnet import __version__, backend
 from refnet.cli import demo, doctor, show, train
 from refnet.errors import RefnetError
 
-COMMANDS = {"demo": demo}
+COMMANDS = {"demo": demo, "train": train, "show": show, "doctor": doctor}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = COMMANDS[arguments.command].run(arguments)
         sys.stdout.flush()
         return code
-    except (RefnetError, PermissionError, NotADirectoryError, FileExistsError) as error:
+    except RefnetError as error:
         sys.stdout.flush()
         print(f"refnet {arguments.command}: {error}", file=sys.stderr)
         return 2

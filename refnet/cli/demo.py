@@ -20,7 +20,18 @@ import numpy as np
 from refnet import Sequential, activations, datasets, drift, layers, optimizers, plot, random
 from refnet import backend as backends
 from refnet.bounds import unit_roundoff
-from refnet.cli.output import BAD, GOOD, HEADING, QUIET, duration, say, seed, whole
+from refnet.cli.output import (
+    BAD,
+    GOOD,
+    HEADING,
+    QUIET,
+    counted,
+    duration,
+    say,
+    seed,
+    whole,
+    writable,
+)
 from refnet.ops import TABLE
 
 WANTED = 0.97  # of the images that were held out
@@ -45,12 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the hidden layers; with a kink, as relu has, the bound may break",
     )  # fmt: skip
     parser.add_argument("--seed", type=seed, default=0, help="of the weights and of all shuffles")
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder for the results")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/demo"), help="folder for the results"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; the exit code is 1 if the accuracy or the bound is missed."""
     activations.get(arguments.activation)
+    writable(arguments.out)
     other, missing = _other(arguments.backend)
     train, held_out = _digits()
 
@@ -71,7 +85,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     say()
     say("3. Results", HEADING)
-    arguments.out.mkdir(parents=True, exist_ok=True)
     record = arguments.out / "demo.json"
     record.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     say(f"{record}  all numbers, every step")
@@ -80,7 +93,9 @@ def run(arguments: argparse.Namespace) -> int:
         _draw_digits(model, held_out, paths[1])
         if other is not None:
             compared.draw(paths[2])
-        for path, what in zip(paths, ("learning curves", "digits, some wrong", "the comparison"), strict=False):
+        for path, what in zip(
+            paths, ("learning curves", "digits, some wrong", "the comparison"), strict=False
+        ):
             say(f"{path}  {what}")
     except plot.MissingPackage as error:
         say(f"no pictures: {error}")
@@ -155,7 +170,7 @@ def _train(
     seconds = time.perf_counter() - start
     accuracy = float(model.evaluate(*held_out, return_dict=True)["accuracy"])
     right = round(accuracy * len(held_out[0]))
-    say(f"{arguments.epochs} epochs in {duration(seconds)}.")
+    say(f"{counted(arguments.epochs, 'epoch')} in {duration(seconds)}.")
     say(
         f"Held-out accuracy: {accuracy:.2%}, {right} of {len(held_out[0])} right "
         f"({'reaches' if accuracy >= WANTED else 'MISSES'} the {WANTED:.0%} it should)",
@@ -172,16 +187,15 @@ def _train(
     }
 
 
-def _draw_digits(model: Sequential, held_out: tuple[Array, Array], path: Path, count: int = 12) -> Path:
-    """The images the network gets wrong, and beside them the ones it is least sure of."""
+def _draw_digits(model: Sequential, held_out: tuple[Array, Array], path: Path) -> Path:
+    """The eight images the network is least sure of, wrong ones first, and four ordinary ones."""
     x, y = held_out
     p = model.predict(x)
-    chosen = np.argsort(p[np.arange(len(y)), y], kind="stable")[: 2 * count : 2]
+    order = np.argsort(p[np.arange(len(y)), y], kind="stable")
+    chosen = [*order[:8], *order[len(y) // 2 :][:4]]
     wrong = int(np.sum(np.argmax(p, axis=-1) != y))
-    return plot.predictions(
-        x[chosen], p[chosen], y[chosen], path,
-        f"Held-out digits the network is least sure of ({wrong} of {len(y)} are wrong)",
-    )  # fmt: skip
+    title = f"Held-out digits ({wrong} of {len(y)} wrong): eight hard ones, four ordinary ones"
+    return plot.predictions(x[chosen], p[chosen], y[chosen], path, title)
 
 
 # -- part 2 -----------------------------------------------------------------------------------------
@@ -252,12 +266,14 @@ class Comparison:
         )
 
 
-def _compare(arguments: argparse.Namespace, other: backends.Backend, train: tuple[Array, Array]) -> Comparison:
+def _compare(
+    arguments: argparse.Namespace, other: backends.Backend, train: tuple[Array, Array]
+) -> Comparison:
     """Part 2: the same steps on NumPy, on the other backend, and on NumPy in float64."""
     interpreted = "interpreted" in other.describe()
     count = getattr(arguments, "steps", INTERPRETED_STEPS if interpreted else STEPS)
     say(f"2. The same training with {other.describe()}", HEADING)
-    say(f"Same initial weights, same batches, {count} steps. u = 2^-24 = {U:.3g}.")
+    say(f"Same initial weights, same batches, {counted(count, 'step')}. u = 2^-24 = {U:.3g}.")
 
     def make() -> Sequential:
         with backends.use_backend("numpy"):
@@ -300,7 +316,10 @@ def _sum_up(found: Comparison, other: backends.Backend, activation: str) -> None
         f"{n} = 2 backends x ({found.layers} layers + 1 loss)."
     )
     if found.holds:
-        say(f"It holds at every step; nearest to it is step {at + 1}, with {ratio:.2f} of the bound.", GOOD)
+        say(
+            f"It holds at every step; nearest to it is step {at + 1}, with {ratio:.2f} of the bound.",
+            GOOD,
+        )
     else:
         first = int(np.argmax(gap > found.bound(label))) + 1
         say(f"It BREAKS at step {first}; step {at + 1} has {ratio:.3g} times the bound.", BAD)

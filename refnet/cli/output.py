@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
+
+from refnet.errors import ArgumentError
 
 HEADING, GOOD, BAD, QUIET = "bold", "green", "bold red", "dim"
 MINUTE, MILLISECOND = 60.0, 1e-3
@@ -26,8 +29,10 @@ def console() -> Console:
 def say(text: str = "", style: str = "") -> None:
     """Print one line, as it is: nothing in it is markup, and it is not wrapped."""
     out = console()
-    out.print(Text(text, style), soft_wrap=True)
-    out.file.flush()
+    if out.is_terminal:
+        out.print(Text(text, style), soft_wrap=True)
+    else:
+        print(text, flush=True)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -59,6 +64,28 @@ def duration(seconds: float) -> str:
     if seconds < 2 * MINUTE:
         return f"{seconds:.1f} s"
     return f"{seconds // MINUTE:.0f} min {seconds % MINUTE:.0f} s"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "epoch"), counted(2, "epoch")
+    ('1 epoch', '2 epochs')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def writable(folder: Path) -> Path:
+    """The folder given as --out, made if need be: before the work, so that it is not done in vain."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError("it is read-only")
+    except OSError as error:
+        raise ArgumentError(
+            f"--out {folder}: cannot write there ({error.strerror or error})"
+        ) from error
+    return folder
 
 
 def whole(text: str) -> int:

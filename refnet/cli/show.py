@@ -1,0 +1,263 @@
+"""refnet show: the source of an op, in NumPy and in Triton, side by side.
+
+Sources are read, not imported: it works where torch and triton are not installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import functools
+import importlib.util
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from refnet.agreement import cases_of
+from refnet.cli.output import HEADING, QUIET, console, say
+from refnet.errors import BackendError
+from refnet.op import TABLE, Op
+
+SIDES = {"numpy": "refnet", "triton": "refnet_triton"}
+WIDE = 140  # columns from which the two sides stand beside each other
+Function = ast.FunctionDef | ast.ClassDef
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument(
+        "op", nargs="?", default=argparse.SUPPRESS, help="its name; without one, all are listed"
+    )
+    only = parser.add_mutually_exclusive_group()
+    for side in SIDES:
+        only.add_argument(
+            f"--{side}", dest="side", action="store_const", const=side, default=argparse.SUPPRESS,
+            help=f"only the {'NumPy' if side == 'numpy' else 'Triton'} side",
+        )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    if not hasattr(arguments, "op"):
+        _list()
+        return 0
+    op = TABLE[arguments.op]
+    op = op.primal or op
+    sides = [arguments.side] if hasattr(arguments, "side") else list(SIDES)
+    _facts(op)
+    sources = {side: _source(op, side) for side in sides}
+    out = console()
+    if not out.is_terminal:
+        for side, source in sources.items():
+            _print_plain(side, source)
+    elif len(sources) == 2 and out.width >= WIDE:
+        grid = Table.grid(padding=(0, 2), expand=True)
+        for _ in sources:
+            grid.add_column(ratio=1)
+        grid.add_row(*(_panel(side, source) for side, source in sources.items()))
+        out.print(grid)
+    else:
+        for side, source in sources.items():
+            out.print(_panel(side, source))
+    return 0
+
+
+# -- what there is to know about an op --------------------------------------------------------------
+
+
+def _list() -> None:
+    """All ops with their formulas, file by file."""
+    ops = [op for op in TABLE.values() if op.primal is None]
+    width = max(len(op.name) for op in ops)
+    for file, members in groupby(sorted(ops, key=lambda op: op.file), key=lambda op: op.file):
+        say(f"refnet/ops/{file}.py", HEADING)
+        for op in members:
+            say(f"  {op.name:<{width}}  {op.formula}")
+    say(
+        f"{len(ops)} ops and {len(TABLE) - len(ops)} gradients. refnet show OP prints their source.",
+        QUIET,
+    )
+
+
+def _facts(op: Op) -> None:
+    """Formula, bound, kinks and cases of an op and of its gradient."""
+    for row in (op, op.gradient):
+        if row is None:
+            continue
+        attributes = [f"{name}={value!r}" for name, value in row.attributes.items()]
+        data = [f"*{name}" if row.variadic and row is op else name for name in row.inputs]
+        say(f"{row.name}({', '.join(data + attributes)})", HEADING)
+        say(f"  {row.formula}")
+        say(f"  bound: {row.error or 'none'}")
+    for kink in op.kinks:
+        attributes = [f" with {name}={value!r}" for name, value in kink.attributes.items()]
+        at = ", ".join(f"{x:g}" for x in kink.at)
+        say(f"  kink at {at}{''.join(attributes)}: the {kink.rule} derivative")
+    names = [case.name for case in cases_of(op)]
+    say(f"  {len(names)} cases: {'; '.join(names)}")
+
+
+# -- its source -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some lines of a file."""
+
+    path: Path
+    start: int  # counted from 1
+    text: str
+
+    @property
+    def place(self) -> str:
+        """ "refnet/ops/softmax.py:26-34"."""
+        folder = next(p for p in self.path.parents if p.name in SIDES.values())
+        lines = f"{self.start}" if self.start == self.last else f"{self.start}-{self.last}"
+        return f"{self.path.relative_to(folder.parent).as_posix()}:{lines}"
+
+    @property
+    def last(self) -> int:
+        """The number of its last line."""
+        return self.start + self.text.count("\n")
+
+
+def _source(op: Op, side: str) -> list[Piece] | str:
+    """The op, its gradient and the helpers they use, in the order of the file; or why there is none."""
+    try:
+        path = folder(side) / "ops" / f"{op.file}.py"
+    except BackendError as error:
+        return str(error)
+    names = [row.name for row in (op, op.gradient) if row is not None]
+    if not path.is_file():
+        return f"{SIDES[side]}/ops/{op.file}.py does not exist"
+    found = pieces(path, names)
+    lacking = [name for name in names if name not in _module(path).definitions]
+    if lacking:
+        return f"{SIDES[side]}/ops/{op.file}.py has no {' and no '.join(lacking)}"
+    return found
+
+
+def folder(side: str) -> Path:
+    """Where a package lies. It is found, not imported: that would need torch."""
+    spec = importlib.util.find_spec(SIDES[side])
+    if spec is None or not spec.submodule_search_locations:
+        raise BackendError(f"the package {SIDES[side]} is not installed")
+    return Path(spec.submodule_search_locations[0])
+
+
+def pieces(path: Path, names: list[str]) -> list[Piece]:
+    """These functions of a file and what they use, in the order of the file.
+
+    That is: helpers and constants of the same file, unless they are ops themselves, and the functions of
+    `mathematics` that are called directly.
+    """
+    here, wanted, queue = _module(path), dict[str, ast.stmt](), list(names)
+    elsewhere: set[str] = set()
+    while queue:
+        name = queue.pop()
+        node = here.definitions.get(name)
+        if node is None or name in wanted:
+            continue
+        wanted[name] = node
+        if isinstance(node, Function):
+            queue += [used for used in _uses(node) if used not in TABLE]
+            elsewhere |= {used.attr for used in ast.walk(node) if _of_mathematics(used)}
+    found = here.pieces(wanted.values())
+    library = path.parent.parent / "mathematics.py"
+    if elsewhere and library.is_file():
+        there = _module(library)
+        found += there.pieces(there.definitions[n] for n in elsewhere if n in there.definitions)
+    return found
+
+
+def _of_mathematics(node: ast.AST) -> bool:
+    """True for ``mathematics.tanh``."""
+    return isinstance(node, ast.Attribute) and ast.unparse(node.value) == "mathematics"
+
+
+def _uses(node: Function) -> Iterator[str]:
+    """Names that the body of a function reads; not those of its decorators, which state bounds."""
+    for statement in node.body:
+        for part in ast.walk(statement):
+            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
+                yield part.id
+
+
+class _Module:
+    """A source file, and the statement that defines each of its names."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        source = path.read_text(encoding="utf-8")
+        self.lines = source.splitlines()
+        self.definitions: dict[str, ast.stmt] = {}
+        for node in ast.parse(source).body:
+            if isinstance(node, Function):
+                self.definitions[node.name] = node
+            elif isinstance(node, ast.Assign):
+                for target in node.targets:
+                    if isinstance(target, ast.Name):
+                        self.definitions[target.id] = node
+
+    def pieces(self, nodes: Iterable[ast.stmt]) -> list[Piece]:
+        """The lines of some statements; statements with only blank lines between them are one piece."""
+        spans: list[tuple[int, int]] = []
+        for start, last in sorted(self._span(node) for node in nodes):
+            if spans and not "".join(self.lines[spans[-1][1] : start - 1]).strip():
+                start = spans.pop()[0]
+            spans.append((start, last))
+        return [Piece(self.path, a, "\n".join(self.lines[a - 1 : b])) for a, b in spans]
+
+    def _span(self, node: ast.stmt) -> tuple[int, int]:
+        """First and last line of a statement, with its decorators."""
+        decorators = node.decorator_list if isinstance(node, Function) else []
+        return min([node.lineno, *(d.lineno for d in decorators)]), node.end_lineno or node.lineno
+
+
+@functools.cache
+def _module(path: Path) -> _Module:
+    return _Module(path)
+
+
+# -- on screen --------------------------------------------------------------------------------------
+
+
+def _panel(side: str, source: list[Piece] | str) -> RenderableType:
+    """One side, highlighted."""
+    if isinstance(source, str):
+        return Text(f"{side}: {source}", "yellow")
+    parts: list[RenderableType] = []
+    for piece in source:
+        parts.append(Text(f"\n{side}  {piece.place}", "bold cyan"))
+        parts.append(
+            Syntax(
+                piece.text,
+                "python",
+                theme="ansi_dark",
+                line_numbers=True,
+                start_line=piece.start,
+                word_wrap=True,
+                background_color="default",
+            )  # fmt: skip
+        )
+    return Group(*parts)
+
+
+def _print_plain(side: str, source: list[Piece] | str) -> None:
+    """One side as plain text."""
+    say()
+    if isinstance(source, str):
+        say(f"{side}: {source}")
+        return
+    for number, piece in enumerate(source):
+        if number:
+            say()
+        say(f"# {side}  {piece.place}")
+        for line, text in enumerate(piece.text.split("\n"), piece.start):
+            say(f"{line:5}  {text}".rstrip())

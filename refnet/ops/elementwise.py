@@ -221,6 +221,7 @@ CLIP = unary(variants=({"minimum": -0.5, "maximum": 0.5}, {"minimum": 0.0}))
     kinks=[
         Kink((-0.5,), "right", {"minimum": -0.5, "maximum": 0.5}),
         Kink((0.5,), "left", {"minimum": -0.5, "maximum": 0.5}),
+        Kink((0.0,), "right", {"minimum": 0.0}),
     ],
 )
 def clip(x, minimum=-np.inf, maximum=np.inf):

@@ -17,10 +17,15 @@ from refnet.ops.activations import sigmoid
 from refnet.ops.reductions import sum_to, summed_to_inputs
 
 
-def log_sum_exp(x):
-    r"""ln Σ_j e^{x_j} over the last axis, with the largest x taken out so that nothing overflows."""
+def shifted(x):
+    r"""(max x, x - max x, ln Σ_j e^{x_j - max x}) over the last axis: nothing can overflow.
+
+    The maximum and the logarithm stay apart. Their sum, ln Σ e^x, would lose the digits of the
+    logarithm when the logits are large.
+    """
     largest = np.max(x, -1, keepdims=True)
-    return np.log(np.sum(np.exp(x - largest), -1)) + largest[..., 0]
+    z = x - largest
+    return largest[..., 0], z, np.log(np.sum(np.exp(z), -1))
 
 
 def one_hot(labels, classes):
@@ -61,42 +66,49 @@ def _classified(dense):
     ))
 
 
-def _log_sum_exp_terms(x):
+def _logarithm_terms(x):
     """Each exponential carries |x - max| · u; the sum and the logarithm a few u more."""
     z = np.abs(x - np.max(x, -1, keepdims=True))
     p = np.exp(-z)
     carried = np.sum(p * (2 + np.minimum(z, 104)), -1) / np.sum(p, -1)
-    return carried + np.log(np.shape(x)[-1]) + np.abs(np.max(x, -1))
+    return carried + np.log(np.shape(x)[-1])
 
 
 def _sparse_terms(logits, labels):
-    lse = _log_sum_exp_terms(logits)
-    chosen = np.abs(np.take_along_axis(logits, labels[..., None], -1)[..., 0])
-    return [(1, lse + chosen), (1, lse)]
+    largest, z, _ = shifted(logits)
+    chosen = np.abs(np.take_along_axis(z, labels[..., None], -1)[..., 0])
+    logarithm = _logarithm_terms(logits)
+    return [(1, logarithm + chosen), (1, 0 * largest), (1, logarithm)]
 
 
-def _softmax_from(logits, log_sum_exp):
-    return np.exp(logits - log_sum_exp[..., None])
+def probabilities(logits, largest, log_sum):
+    r"""softmax(x)_j = e^{x_j - max x - ln Σ e^{x - max x}}, from what the forward pass kept"""
+    return np.exp(logits - largest[..., None] - log_sum[..., None])
 
 
-def _sparse_vjp_terms(g, logits, labels, log_sum_exp):
-    z = np.abs(logits - log_sum_exp[..., None])
-    p = _softmax_from(logits, log_sum_exp) * (2 + np.minimum(z, 104) + np.abs(log_sum_exp[..., None]))
+def _probability_terms(logits, largest, log_sum):
+    """A probability carries the rounding of its exponent, relative to itself."""
+    z = np.abs(logits - largest[..., None]) + np.abs(log_sum[..., None])
+    return probabilities(logits, largest, log_sum) * (2 + np.minimum(z, 104))
+
+
+def _sparse_vjp_terms(g, logits, labels, largest, log_sum):
+    p = _probability_terms(logits, largest, log_sum)
     return 1, np.abs(g)[..., None] * (p + one_hot(labels, np.shape(logits)[-1]))
 
 
 @op(
     cases=_classified(dense=False),
-    saves="logits labels log_sum_exp",
-    outputs="loss log_sum_exp",
+    saves="logits labels largest log_sum",
+    outputs="loss largest log_sum",
     wrt="logits",
     error=rounded_sum(2, _sparse_terms),
 )
 def sparse_softmax_cross_entropy(logits, labels):
     r"""L = -ln softmax(x)_c = ln Σ_j e^{x_j} - x_c, where c is the right class
 
-    Shapes: logits x (..., classes), labels c (...) integers in 0 … classes-1, losses L (...). The
-    second result is ln Σ_j e^{x_j}, which the gradient needs again.
+    Shapes: logits x (..., classes), labels c (...) integers in 0 … classes-1, losses L (...). Also
+    returned are max x and ln Σ_j e^{x_j - max x}, which the gradient needs again.
     """
     classes = np.shape(logits)[-1]
     if np.size(labels) and not (0 <= np.min(labels) and np.max(labels) < classes):
@@ -104,52 +116,52 @@ def sparse_softmax_cross_entropy(logits, labels):
             f"sparse_softmax_cross_entropy expects labels from 0 to {classes - 1} for {classes} "
             f"classes, got labels from {np.min(labels)} to {np.max(labels)}"
         )
-    total = log_sum_exp(logits)
-    chosen = np.take_along_axis(logits, np.expand_dims(labels, -1), -1)
-    return total - chosen[..., 0], total
+    largest, z, log_sum = shifted(logits)
+    chosen = np.take_along_axis(z, np.expand_dims(labels, -1), -1)
+    return log_sum - chosen[..., 0], largest, log_sum
 
 
 @sparse_softmax_cross_entropy.vjp(error=rounded_sum(2, _sparse_vjp_terms))
-def sparse_softmax_cross_entropy_vjp(g, logits, labels, log_sum_exp):
+def sparse_softmax_cross_entropy_vjp(g, logits, labels, largest, log_sum):
     r"""∂L/∂x_j = g · (softmax(x)_j - [j = c]): prediction minus target."""
     target = one_hot(labels, np.shape(logits)[-1])
-    return g[..., None] * (_softmax_from(logits, log_sum_exp) - target)
+    return g[..., None] * (probabilities(logits, largest, log_sum) - target)
 
 
 def _dense_terms(logits, targets):
-    lse = _log_sum_exp_terms(logits)
-    products = np.sum(np.abs(targets * (np.abs(logits) + lse[..., None])), -1)
-    return [(np.shape(logits)[-1], products), (1, lse)]
+    largest, z, _ = shifted(logits)
+    logarithm = _logarithm_terms(logits)
+    products = np.sum(np.abs(targets * (np.abs(z) + logarithm[..., None])), -1)
+    return [(np.shape(logits)[-1], products), (1, 0 * largest), (1, logarithm)]
 
 
-def _dense_vjp_terms(g, logits, targets, log_sum_exp):
-    z = np.abs(logits - log_sum_exp[..., None])
-    p = _softmax_from(logits, log_sum_exp) * (2 + np.minimum(z, 104) + np.abs(log_sum_exp[..., None]))
+def _dense_vjp_terms(g, logits, targets, largest, log_sum):
+    p = _probability_terms(logits, largest, log_sum)
     total = np.sum(np.abs(targets), -1, keepdims=True)
     return np.shape(logits)[-1], np.abs(g)[..., None] * (p * total + np.abs(targets))
 
 
 @op(
     cases=_classified(dense=True),
-    saves="logits targets log_sum_exp",
-    outputs="loss log_sum_exp",
+    saves="logits targets largest log_sum",
+    outputs="loss largest log_sum",
     wrt="logits",
     error=rounded_sum(2, _dense_terms),
 )
 def softmax_cross_entropy(logits, targets):
     r"""L = -Σ_j t_j ln softmax(x)_j = Σ_j t_j (ln Σ_k e^{x_k} - x_j)
 
-    Shapes: logits x and target probabilities t (..., classes), losses L (...). The second result is
-    ln Σ_k e^{x_k}. No gradient flows to the targets.
+    Shapes: logits x and target probabilities t (..., classes), losses L (...). Also returned are
+    max x and ln Σ_j e^{x_j - max x}. No gradient flows to the targets.
     """
-    total = log_sum_exp(logits)
-    return np.sum(targets * (total[..., None] - logits), -1), total
+    largest, z, log_sum = shifted(logits)
+    return np.sum(targets * (log_sum[..., None] - z), -1), largest, log_sum
 
 
 @softmax_cross_entropy.vjp(error=rounded_sum(2, _dense_vjp_terms))
-def softmax_cross_entropy_vjp(g, logits, targets, log_sum_exp):
+def softmax_cross_entropy_vjp(g, logits, targets, largest, log_sum):
     r"""∂L/∂x_j = g · (softmax(x)_j · Σ_k t_k - t_j)"""
-    p = _softmax_from(logits, log_sum_exp)
+    p = probabilities(logits, largest, log_sum)
     return g[..., None] * (p * np.sum(targets, -1, keepdims=True) - targets)
 
 

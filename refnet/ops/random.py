@@ -77,7 +77,7 @@ SHAPES = _keys((), (1,), (0,), (3,), (4,), (5, 7), (1023,), (4097,), (2, 3, 4))
 
 @op(cases=SHAPES, wrt="", error=exact())
 def random_bits(key, shape=()):
-    r"""Random 32-bit words, as integers 0 … 2³²-1 in int64"""
+    r"""y_i = word i mod 4 of philox(i // 4, key): random integers 0 … 2³²-1, in int64"""
     return words(key, math.prod(shape)).astype(np.int64).reshape(shape)
 
 

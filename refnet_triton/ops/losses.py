@@ -1,8 +1,8 @@
 """Losses fused with the step before them. The twin of refnet/ops/losses.py.
 
-A cross-entropy reads each row of logits once, keeping a running maximum and sum, and writes two numbers:
-the loss and ln Σ e^x. The gradient reads the logits once more and writes once: nothing else of the size
-of the logits ever exists.
+A cross-entropy reads each row of logits once, keeping a running maximum and sum, and writes three
+numbers: the loss, the maximum, and ln Σ e^{x - max}. The gradient reads the logits once more and writes
+once: nothing else of the size of the logits ever exists.
 """
 
 from __future__ import annotations
@@ -21,62 +21,66 @@ import triton.language as tl
 
 
 @triton.jit
-def _sparse_kernel(logits, labels, loss, log_sum_exp, classes, COMPUTE: tl.constexpr,
+def _sparse_kernel(logits, labels, loss, maxima, log_sums, classes, COMPUTE: tl.constexpr,
                    BLOCK: tl.constexpr):  # fmt: skip
-    """One row: L = ln Σ e^x - x_c. A label that is not a class gives NaN: a kernel cannot raise."""
+    """One row: L = ln Σ e^{x - max} - (x_c - max). A label that is not a class gives NaN: a kernel cannot raise."""
     row = tl.program_id(0).to(tl.int64)
     x = logits + row * classes
     largest, total = online_sum(x, classes, COMPUTE, BLOCK)
-    lse = largest + mathematics.log(total)
+    log_sum = mathematics.log(total)
     label = tl.load(labels + row)
     valid = (label >= 0) & (label < classes)
     chosen = widen(tl.load(x + label, mask=valid, other=float("nan"))).to(COMPUTE)
-    tl.store(loss + row, narrow(lse - chosen, loss.dtype.element_ty))
-    tl.store(log_sum_exp + row, narrow(lse, log_sum_exp.dtype.element_ty))
+    tl.store(loss + row, narrow(log_sum - (chosen - largest), loss.dtype.element_ty))
+    tl.store(maxima + row, largest)
+    tl.store(log_sums + row, log_sum)
 
 
 @triton.jit
-def _sparse_vjp_kernel(g, logits, labels, log_sum_exp, out, classes, COMPUTE: tl.constexpr,
+def _sparse_vjp_kernel(g, logits, labels, maxima, log_sums, out, classes, COMPUTE: tl.constexpr,
                        BLOCK: tl.constexpr):  # fmt: skip
-    """One block of one row: g · (e^{x - lse} - [j = c])."""
+    """One block of one row: g · (softmax(x)_j - [j = c])."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = column < classes
     upstream = widen(tl.load(g + row)).to(COMPUTE)
-    lse = widen(tl.load(log_sum_exp + row)).to(COMPUTE)
+    largest = widen(tl.load(maxima + row)).to(COMPUTE)
+    log_sum = widen(tl.load(log_sums + row)).to(COMPUTE)
     target = tl.where(column == tl.load(labels + row), 1.0, 0.0)
     x = widen(tl.load(logits + row * classes + column, mask=inside, other=0.0)).to(COMPUTE)
-    dx = upstream * (mathematics.exp(x - lse) - target)
+    dx = upstream * (mathematics.exp(x - largest - log_sum) - target)
     tl.store(out + row * classes + column, narrow(dx, out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
-def _dense_kernel(logits, targets, loss, log_sum_exp, classes, COMPUTE: tl.constexpr,
+def _dense_kernel(logits, targets, loss, maxima, log_sums, classes, COMPUTE: tl.constexpr,
                   BLOCK: tl.constexpr):  # fmt: skip
-    """One row: L = Σ_j t_j (ln Σ e^x - x_j). The second pass finds the row in the cache."""
+    """One row: L = Σ_j t_j (ln Σ e^{x - max} - (x_j - max)). The second pass finds the row in the cache."""
     row = tl.program_id(0).to(tl.int64)
     x, t = logits + row * classes, targets + row * classes
     largest, total = online_sum(x, classes, COMPUTE, BLOCK)
-    lse = largest + mathematics.log(total)
+    log_sum = mathematics.log(total)
     parts = tl.zeros((BLOCK,), COMPUTE)
     for start in range(0, classes, BLOCK):
         column = start + tl.arange(0, BLOCK)
         inside = column < classes
         score = widen(tl.load(x + column, mask=inside, other=0.0)).to(COMPUTE)
         target = widen(tl.load(t + column, mask=inside, other=0.0)).to(COMPUTE)
-        parts += tl.where(inside, target * (lse - score), 0.0)
+        parts += tl.where(inside, target * (log_sum - (score - largest)), 0.0)
     tl.store(loss + row, narrow(tl.sum(parts, axis=0), loss.dtype.element_ty))
-    tl.store(log_sum_exp + row, narrow(lse, log_sum_exp.dtype.element_ty))
+    tl.store(maxima + row, largest)
+    tl.store(log_sums + row, log_sum)
 
 
 @triton.jit
-def _dense_vjp_kernel(g, logits, targets, log_sum_exp, out, classes, COMPUTE: tl.constexpr,
+def _dense_vjp_kernel(g, logits, targets, maxima, log_sums, out, classes, COMPUTE: tl.constexpr,
                       BLOCK: tl.constexpr):  # fmt: skip
-    """One row: g · (e^{x - lse} · Σ t - t). Targets are read twice, to sum them first."""
+    """One row: g · (softmax(x)_j · Σ t - t_j). Targets are read twice, to sum them first."""
     row = tl.program_id(0).to(tl.int64)
     first = row * classes
     upstream = widen(tl.load(g + row)).to(COMPUTE)
-    lse = widen(tl.load(log_sum_exp + row)).to(COMPUTE)
+    largest = widen(tl.load(maxima + row)).to(COMPUTE)
+    log_sum = widen(tl.load(log_sums + row)).to(COMPUTE)
     parts = tl.zeros((BLOCK,), COMPUTE)
     for start in range(0, classes, BLOCK):
         column = start + tl.arange(0, BLOCK)
@@ -87,7 +91,7 @@ def _dense_vjp_kernel(g, logits, targets, log_sum_exp, out, classes, COMPUTE: tl
         inside = column < classes
         x = widen(tl.load(logits + first + column, mask=inside, other=0.0)).to(COMPUTE)
         t = widen(tl.load(targets + first + column, mask=inside, other=0.0)).to(COMPUTE)
-        dx = upstream * (mathematics.exp(x - lse) * total - t)
+        dx = upstream * (mathematics.exp(x - largest - log_sum) * total - t)
         tl.store(out + first + column, narrow(dx, out.dtype.element_ty), mask=inside)
 
 
@@ -100,25 +104,29 @@ def _block(classes):
 
 
 def _losses(kernel, logits, targets):
-    """(loss, ln Σ e^x) of every row."""
+    """(loss, max x, ln Σ e^{x - max}) of every row; the last two in the type they were computed in."""
     check_tensors(kernel.__name__, logits, targets)
     logits, targets = contiguous(logits), contiguous(targets)
-    loss, lse = (torch.empty(logits.shape[:-1], dtype=logits.dtype, device=logits.device) for _ in "12")
+    wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    loss, maxima, log_sums = (
+        torch.empty(logits.shape[:-1], dtype=dtype, device=logits.device)
+        for dtype in (logits.dtype, wide, wide)
+    )
     classes = logits.shape[-1]
     if loss.numel():
         with on_device_of(logits):
             kernel[(loss.numel(),)](
-                logits, targets, loss, lse, classes, _compute(logits), _block(classes), **LAUNCH
+                logits, targets, loss, maxima, log_sums, classes, _compute(logits), _block(classes), **LAUNCH
             )
-    return loss, lse
+    return loss, maxima, log_sums
 
 
-def _gradient(kernel, g, logits, targets, log_sum_exp, blocks):
-    check_tensors(kernel.__name__, g, logits, targets, log_sum_exp)
+def _gradient(kernel, g, logits, targets, largest, log_sum, blocks):
+    check_tensors(kernel.__name__, g, logits, targets, largest, log_sum)
     out = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
     classes = logits.shape[-1]
     if out.numel():
-        operands = [contiguous(t) for t in (g, logits, targets, log_sum_exp)]
+        operands = [contiguous(t) for t in (g, logits, targets, largest, log_sum)]
         with on_device_of(logits):
             kernel[(g.numel(), *blocks)](
                 *operands, out, classes, _compute(logits), _block(classes), **LAUNCH
@@ -131,11 +139,11 @@ def sparse_softmax_cross_entropy(logits, labels):
     return _losses(_sparse_kernel, logits, labels)
 
 
-def sparse_softmax_cross_entropy_vjp(g, logits, labels, log_sum_exp):
+def sparse_softmax_cross_entropy_vjp(g, logits, labels, largest, log_sum):
     r"""∂L/∂x_j = g · (softmax(x)_j - [j = c])"""
     classes = logits.shape[-1]
     blocks = (triton.cdiv(classes, _block(classes)),)
-    return _gradient(_sparse_vjp_kernel, g, logits, labels, log_sum_exp, blocks)
+    return _gradient(_sparse_vjp_kernel, g, logits, labels, largest, log_sum, blocks)
 
 
 def softmax_cross_entropy(logits, targets):
@@ -143,9 +151,9 @@ def softmax_cross_entropy(logits, targets):
     return _losses(_dense_kernel, logits, targets)
 
 
-def softmax_cross_entropy_vjp(g, logits, targets, log_sum_exp):
+def softmax_cross_entropy_vjp(g, logits, targets, largest, log_sum):
     r"""∂L/∂x_j = g · (softmax(x)_j · Σ_k t_k - t_j)"""
-    return _gradient(_dense_vjp_kernel, g, logits, targets, log_sum_exp, ())
+    return _gradient(_dense_vjp_kernel, g, logits, targets, largest, log_sum, ())
 
 
 @pointwise

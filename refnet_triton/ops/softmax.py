@@ -69,7 +69,10 @@ def _rows_kernel(F: tl.constexpr, x, g, out, rows, columns, COMPUTE: tl.constexp
 
 @triton.jit
 def online_sum(x, columns, COMPUTE: tl.constexpr, BLOCK: tl.constexpr):
-    """(max, Σ e^{x - max}) of a row, in one pass. All -∞ gives (-∞, NaN), as x - max is NaN then."""
+    """(max, Σ e^{x - max}) of a row, in one pass. All -∞ gives (-∞, NaN), as x - max is NaN then.
+
+    tl.max drops NaN, but the sum is NaN where one was met: the maximum is put right at the end.
+    """
     largest = tl.full((), float("-inf"), COMPUTE)
     total = tl.zeros((), COMPUTE)
     for start in range(0, columns, BLOCK):
@@ -81,7 +84,9 @@ def online_sum(x, columns, COMPUTE: tl.constexpr, BLOCK: tl.constexpr):
         old = total * mathematics.exp(largest - safe)
         total = old + tl.sum(mathematics.exp(tile - safe), axis=0)
         largest = new
-    return largest, tl.where(largest == float("-inf"), float("nan"), total)
+    finite = tl.abs(largest) < float("inf")
+    total = tl.where(largest == float("-inf"), float("nan"), total)
+    return tl.where(finite & (total != total), float("nan"), largest), total
 
 
 @triton.jit

@@ -1,0 +1,171 @@
+"""The three tiers, the backends the tests run on, and the report of what ran at the end.
+
+A test marked `triton` runs on the GPU where there is one, and in Triton's interpreter otherwise. A
+test marked `gpu` is skipped without one. All others need NumPy alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+from collections import Counter
+
+import pytest
+from loopback import Loopback
+
+from refnet import backend as backends
+from refnet.agreement import cases_of, compare
+
+TIERS = {
+    "numpy": "NumPy",
+    "interpreted": "Triton, interpreted",
+    "gpu": "Triton on a GPU",
+}
+
+backends.register("loopback", Loopback)
+if not importlib.metadata.entry_points(group=backends.ENTRY_POINTS, name="triton"):
+    # A checkout that was not installed has no entry point.
+    backends.register("triton", "refnet_triton.backend:TritonBackend")
+
+
+# -- which tier a test belongs to, and what it lacks ---------------------------------------------
+
+
+@functools.cache
+def triton_here() -> tuple[str, str]:
+    """(the tier that tests of Triton belong to on this machine, why they cannot run or "")."""
+    for package in ("torch", "triton"):
+        if importlib.util.find_spec(package) is None:
+            return "interpreted", f"{package} is not installed"
+    from refnet_triton import runtime
+
+    if runtime.INTERPRETED.value:
+        return "interpreted", ""
+    if runtime.DEVICE.type == "cuda":
+        return "gpu", ""
+    return "interpreted", "REFNET_COMPILE_ONLY=1 is set: kernels are compiled here, not run"
+
+
+def why_no_gpu() -> str:
+    """Why tests on a GPU cannot run here, or ""."""
+    tier, lacking = triton_here()
+    if tier == "gpu" or lacking:
+        return lacking
+    import torch
+
+    return "TRITON_INTERPRET=1 is set" if torch.cuda.is_available() else "no GPU found"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    needs = [name for name in ("gpu", "triton") if item.get_closest_marker(name)]
+    item.user_properties.append(("needs", needs[0] if needs else ""))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    lacking = ""
+    if item.get_closest_marker("gpu"):
+        lacking = why_no_gpu()
+    elif item.get_closest_marker("triton"):
+        lacking = triton_here()[1]
+    if lacking:
+        pytest.skip(lacking)
+
+
+# -- what tests ask for --------------------------------------------------------------------------
+
+TRITON = pytest.param("triton", marks=pytest.mark.triton)
+
+
+@pytest.fixture(params=["numpy", "loopback", TRITON])
+def backend(request):
+    """Each backend in turn."""
+    return backends.get(request.param)
+
+
+@pytest.fixture
+def poisoned(request):
+    """New torch memory holds NaN (integers: their largest value): nobody can count on it."""
+    if not request.node.get_closest_marker("triton"):
+        yield
+        return
+    import torch
+
+    before = torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = before
+
+
+@pytest.fixture
+def agree(record_property):
+    """agree(op, dtype, backend): the backend keeps the bound of the op's row on all its cases."""
+
+    def check(op, dtype, backend):
+        complaints, largest, cause = [], 0.0, None
+        for case in cases_of(op):
+            try:
+                found = compare(op, case, dtype, backend)
+            except Exception as error:
+                complaints.append(f"{case.name}: {type(error).__name__}: {error}")
+                cause = cause or error
+                continue
+            largest = max(largest, found.ratio)
+            if not found.ok:
+                complaints.append(f"{case.name}: {found.complaint}")
+        if complaints:
+            raise AssertionError("\n".join([f"{op.name} in {dtype}:", *complaints])) from cause
+        record_property("agreement", [backend.name, float(largest), f"{op.name} in {dtype}"])
+
+    return check
+
+
+# -- the closing report --------------------------------------------------------------------------
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    ran = {tier: Counter() for tier in TIERS}
+    skipped = {tier: Counter() for tier in TIERS}
+    largest: dict[str, tuple[float, str]] = {}
+    for outcome in ("passed", "failed", "error", "xfailed", "xpassed", "skipped"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            properties = dict(getattr(report, "user_properties", ()))
+            tier = _tier(properties.get("needs", ""))
+            if outcome == "skipped":
+                skipped[tier][str(report.longrepr[2]).removeprefix("Skipped: ")] += 1
+            else:
+                ran[tier][outcome] += 1
+            if "agreement" in properties:
+                name, ratio, where = properties["agreement"]
+                largest[name] = max(largest.get(name, (0.0, "")), (ratio, where))
+    terminalreporter.section("tiers")
+    for tier, title in TIERS.items():
+        terminalreporter.line(f"{title + ':':21}{_outcome(tier, ran, skipped)}")
+    if largest:
+        each = [f"{name} {ratio:.2f} ({where})" for name, (ratio, where) in largest.items()]
+        terminalreporter.line(f"Largest error, in units of its bound: {', '.join(each)}")
+
+
+def _tier(needs: str) -> str:
+    return triton_here()[0] if needs == "triton" else needs or "numpy"
+
+
+def _outcome(tier: str, ran: dict[str, Counter], skipped: dict[str, Counter]) -> str:
+    """ "12 ran: 11 passed, 1 failed; 3 DID NOT RUN: mpmath is not installed (3)"."""
+    parts = []
+    if ran[tier]:
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in ran[tier].items())
+        parts.append(f"{sum(ran[tier].values())} ran: {counts}")
+    if skipped[tier]:
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in skipped[tier].items())
+        parts.append(f"{sum(skipped[tier].values())} DID NOT RUN: {reasons}")
+    other = {"interpreted": "gpu", "gpu": "interpreted"}.get(tier)
+    shared = (ran[other] + skipped[other]).total() if other else 0
+    if shared and not ran[tier]:  # tests marked `triton` are for both tiers; a machine is for one
+        if tier == "gpu":
+            parts.append(f"the {shared} tests above DID NOT RUN on one: {why_no_gpu()}")
+        else:
+            parts.append("DID NOT RUN: kernels are compiled here (try TRITON_INTERPRET=1)")
+    return "; ".join(parts) or "none selected"
