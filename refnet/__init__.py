@@ -4,12 +4,14 @@ This package is the reference: NumPy that says what the textbook says. The same 
 Triton kernels, are one line away: ``model.to("triton")``.
 
 >>> import refnet
->>> model = refnet.Sequential([
-...     refnet.layers.Input((8, 8)),
-...     refnet.layers.Flatten(),
-...     refnet.layers.Dense(128, activation="relu"),
-...     refnet.layers.Dense(10, activation="softmax"),
-... ])
+>>> model = refnet.Sequential(
+...     [
+...         refnet.layers.Input((8, 8)),
+...         refnet.layers.Flatten(),
+...         refnet.layers.Dense(128, activation="relu"),
+...         refnet.layers.Dense(10, activation="softmax"),
+...     ]
+... )
 >>> model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 >>> model.count_params()
 9610

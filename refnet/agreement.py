@@ -52,7 +52,9 @@ def cases_of(op: Op) -> Iterator[Case]:
     yield from family or ()
 
 
-def inputs_for(op: Op, case: Case, dtype: str, seed: int = 0) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def inputs_for(
+    op: Op, case: Case, dtype: str, seed: int = 0
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """(inputs, attributes) of a case, in float64, every float rounded to a value of `dtype`.
 
     For a gradient: a random upstream g, and what the op saves when the reference runs it.

@@ -145,7 +145,7 @@ def current() -> Backend:
     return _current
 
 
-class use_backend:  # noqa: N801  (reads as a verb: use_backend("triton"))
+class use_backend:
     """Make tensors and models on another backend, from now on or within a ``with`` block.
 
     >>> with use_backend("numpy") as backend:

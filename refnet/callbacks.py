@@ -64,7 +64,9 @@ class Callbacks:
     def __init__(self, callbacks: Sequence[Callback], model: Sequential, **params: Any) -> None:
         for callback in callbacks:
             if not isinstance(callback, Callback):
-                raise ArgumentError(f"a callback is an object of a Callback class, got {callback!r}")
+                raise ArgumentError(
+                    f"a callback is an object of a Callback class, got {callback!r}"
+                )
             callback.set_model(model)
             callback.set_params(params)
         self.callbacks = list(callbacks)

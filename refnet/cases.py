@@ -20,9 +20,11 @@ Make = Callable[[np.random.Generator], Inputs]
 #: zeros, kinks (0, ±3, 6), ordinary, saturating and huge values, subnormals of three formats,
 #: infinities and NaN
 POINTS = np.array(
-    [0.0, -0.0, 1.0, -1.0, 3.0, -3.0, 6.0, -6.0, 0.5, -0.5, 0.35, -0.35, 1e-3, -1e-3, 2.0**-24]
-    + [-(2.0**-24), 1e-40, -1e-40, 17.0, -17.0, 88.0, -87.0, -103.0, 1e4, -1e4]
-    + [np.inf, -np.inf, np.nan]
+    [
+        *(0.0, -0.0, 1.0, -1.0, 3.0, -3.0, 6.0, -6.0, 0.5, -0.5, 0.35, -0.35, 1e-3, -1e-3),
+        *(2.0**-24, -(2.0**-24), 1e-40, -1e-40, 17.0, -17.0, 88.0, -87.0, -103.0, 1e4, -1e4),
+        *(np.inf, -np.inf, np.nan),
+    ]
 )
 
 
@@ -120,7 +122,7 @@ def binary(draw: Callable[..., Make] = normal) -> Cases:
 
 def reduction(draw: Callable[..., Make] = normal, empty: bool = True) -> Cases:
     """Reductions over one axis, several, or all, with and without keepdims."""
-    shaped = [
+    shaped: list[tuple[tuple[int, ...], dict[str, Any]]] = [
         ((4, 3, 5), {}),
         ((4, 3, 5), {"axis": 0}),
         ((4, 3, 5), {"axis": 1, "keepdims": True}),
@@ -144,7 +146,10 @@ def reduction(draw: Callable[..., Make] = normal, empty: bool = True) -> Cases:
         Case("strided", draw((5, 29)), {"axis": 1}, layout="strided"),
     ]
     if empty:
-        tests += [Case("empty", draw((0, 3)), {"axis": 0}), Case("no rows", draw((0, 3)), {"axis": 1})]
+        tests += [
+            Case("empty", draw((0, 3)), {"axis": 0}),
+            Case("no rows", draw((0, 3)), {"axis": 1}),
+        ]
     bench = lambda n: tuple(  # noqa: E731
         Case(name, draw(_square(n)), given)
         for name, given in (("rows", {"axis": 1}), ("columns", {"axis": 0}), ("all", {}))
@@ -170,7 +175,11 @@ def rows() -> Cases:
         Case("transposed", normal((33, 17)), layout="transposed"),
         Case("strided", normal((5, 29)), layout="strided"),
     )
-    return Cases(tests, lambda n: tuple(
-        Case(f"{columns} columns", normal((max(1, n // columns), columns)))
-        for columns in (1024, 4096, 32_768, 131_072) if columns <= max(n, 1024)
-    ))
+    return Cases(
+        tests,
+        lambda n: tuple(
+            Case(f"{columns} columns", normal((max(1, n // columns), columns)))
+            for columns in (1024, 4096, 32_768, 131_072)
+            if columns <= max(n, 1024)
+        ),
+    )

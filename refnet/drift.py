@@ -1,18 +1,18 @@
 r"""How far two backends drift apart while they train the same network on the same batches.
 
-Both start from the same weights, so all that can separate them is rounding. A step computes the loss
-through the D weight layers of the network and the cross-entropy behind them: D + 1 stages, each of
-which rounds its result, relative to max(1, L), by about u = 2⁻²⁴ (the errors of the terms of a sum,
-and those of the examples of a batch, are independent, and average out). What the steps before rounded
-reaches the loss through the weights. After t steps (t = 0 is the first) the difference of two backends
-is therefore made of n = 2 (D + 1) (t + 1) small errors, and n independent errors add up as √n:
+Both start from the same weights, so all that can separate them is rounding. A step computes the
+loss through the D weight layers of the network and the cross-entropy behind them: D + 1 stages, each
+of which rounds its result, relative to max(1, L), by about u = 2⁻²⁴ (the errors of the terms of a
+sum, and those of the examples of a batch, are independent, and average out). What earlier steps
+rounded reaches the loss through the weights. After step t, counted from 0, the difference of two
+backends is thus made of n = 2 (D + 1) (t + 1) small errors, and n independent errors add up as √n:
 
     |L_a(t) - L_b(t)| ≤ λ · u · √n · max(1, L(t)),   λ = 2
 
 This is the rule of `refnet.bounds.rounded_sum` (Higham and Mary, 2019), for steps in place of terms.
-It holds to first order: as long as a small change of the weights makes a small change of the gradient.
-Activations with a kink break that. Where a rounding error carries the input of a relu across 0, its
-gradient jumps, and Adam turns a first gradient of any size into a step of size η.
+It holds to first order: as long as a small change of the weights makes a small change of the
+gradient. Activations with a kink break that. Where a rounding error carries the input of a relu
+across 0, its gradient jumps, and Adam turns a first gradient of any size into a step of size η.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ Batch = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 def loss_bound(t: Any, loss: Any, layers: int, rounded: int = 2, dtype: str = "float32") -> Any:
     r"""λ · u · √n · max(1, L),  n = rounded · (layers + 1) · (t + 1),  λ = 2
 
-    How far the losses of step t (counted from 0) of two trainings may lie apart. `layers` is the number
-    D of layers with weights; `rounded` how many of the two round: 2, or 1 beside an exact one.
+    How far the losses of step t (counted from 0) of two trainings may lie apart. `layers` is the
+    number D of layers with weights; `rounded` how many of the two round: 2, or 1 beside an exact one.
 
     >>> float(loss_bound(0, 2.3, layers=3)) < 1e-6
     True
@@ -75,7 +75,7 @@ class Step:
 def steps(
     make: Callable[[], Sequential], runs: Sequence[Run], batches: Iterable[Batch]
 ) -> Iterator[Step]:
-    """Train a model on all runs in lockstep: same initial weights, same batches, one step at a time.
+    """Train a model on all runs in lockstep: same initial weights, same batches, step by step.
 
     `make` returns a new, built and compiled model. The weights of its first call are given to all.
     """

@@ -70,7 +70,9 @@ class Ones(Constant):
 class RandomUniform(Initializer):
     """Uniform on [minval, maxval)."""
 
-    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
+    def __init__(
+        self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
+    ) -> None:
         self.minval, self.maxval, self.seed = minval, maxval, seed
 
     def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
@@ -86,7 +88,9 @@ class RandomNormal(Initializer):
 
     def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
         draw = ops.random.random_normal.function
-        z: Array = draw(next_key(self.seed), shape, self.mean, self.stddev, dtype or config.floatx())
+        z: Array = draw(
+            next_key(self.seed), shape, self.mean, self.stddev, dtype or config.floatx()
+        )
         return z
 
 
@@ -185,7 +189,9 @@ def _draw_uniform(key: Array, shape: Shape, low: float, high: float, dtype: str 
 def _truncated(key: Array, shape: Shape, dtype: str | None) -> Array:
     """Standard normal numbers within ±2: the first ones of a stream that is long enough."""
     count = math.prod(shape)
-    drawn = ops.random.random_normal.function(key, (2 * count + 64,), dtype=dtype or config.floatx())
+    drawn = ops.random.random_normal.function(
+        key, (2 * count + 64,), dtype=dtype or config.floatx()
+    )
     kept: Array = drawn[np.abs(drawn) <= 2][:count]
     return kept.reshape(shape)
 

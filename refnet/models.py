@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from refnet import backend as backends
-from refnet import config, losses, metrics, optimizers
+from refnet import config, losses, optimizers
+from refnet import metrics as measures
 from refnet.callbacks import Callback, Callbacks, History, Logs, progress
 from refnet.data import Examples, examples
 from refnet.errors import ArgumentError, NotReadyError
@@ -41,7 +42,7 @@ class Sequential:
         self.parameters: Parameters | None = None
         self.stop_training = False
         self.history: History | None = None
-        self._compiled: tuple[Optimizer, losses.Loss, list[metrics.Metric]] | None = None
+        self._compiled: tuple[Optimizer, losses.Loss, list[measures.Metric]] | None = None
         self._steps: dict[Callable[..., Step], Step] = {}
         for layer in layers:
             self.add(layer)
@@ -154,7 +155,9 @@ class Sequential:
         for layer in self.layers:
             shape = layer.compute_output_shape(shape) if shape else None
             shown = "?" if shape is None else str(shape)
-            rows.append((f"{layer.name} ({type(layer).__name__})", shown, f"{layer.count_params():,}"))
+            rows.append(
+                (f"{layer.name} ({type(layer).__name__})", shown, f"{layer.count_params():,}")
+            )
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
         line = "─" * (sum(widths) + 4)
         print_fn(f"Model {self.name!r} on {self.backend.name}")
@@ -183,7 +186,7 @@ class Sequential:
         self,
         optimizer: str | Optimizer = "rmsprop",
         loss: str | losses.Loss | Callable[..., Any] | None = None,
-        metrics: Sequence[Any] = (),  # noqa: F811  (Keras' name)
+        metrics: Sequence[Any] = (),
     ) -> None:
         """Choose how to learn: the optimizer, the loss and the metrics, by name or as objects."""
         if loss is None:
@@ -191,11 +194,11 @@ class Sequential:
         self._compiled = (
             optimizers.get(optimizer),
             losses.get(loss),
-            [_metric(m) for m in metrics],
+            [measures.get(m) for m in metrics],
         )
         self._steps = {}
 
-    def _ready(self, what: str) -> tuple[Optimizer, losses.Loss, list[metrics.Metric]]:
+    def _ready(self, what: str) -> tuple[Optimizer, losses.Loss, list[measures.Metric]]:
         if self._compiled is None:
             raise NotReadyError(f"{self.name}: call compile(optimizer, loss) before {what}()")
         return self._compiled
@@ -211,7 +214,7 @@ class Sequential:
         return self._ready("loss")[1]
 
     @property
-    def metrics(self) -> list[metrics.Metric]:
+    def metrics(self) -> list[measures.Metric]:
         """The metrics `compile` was given."""
         return self._ready("metrics")[2]
 
@@ -262,7 +265,9 @@ class Sequential:
         hooks = Callbacks(
             [self.history, *callbacks, *progress(verbose)],
             self,
-            **{"epochs": epochs, "steps": steps, "verbose": verbose},
+            epochs=epochs,
+            steps=steps,
+            verbose=verbose,
         )
         hooks("on_train_begin", None)
         for epoch in range(initial_epoch, epochs):
@@ -281,7 +286,9 @@ class Sequential:
         self, data: Examples, batch_size: int, shuffle: bool, hooks: Callbacks
     ) -> dict[str, float]:
         means = self._means()
-        results: list[tuple[int, tuple[Any, ...]]] = []  # read late: on a GPU, reading means waiting
+        results: list[
+            tuple[int, tuple[Any, ...]]
+        ] = []  # read late: on a GPU, reading means waiting
         for number, batch in enumerate(data.batches(batch_size, shuffle)):
             if hooks.each_batch:
                 hooks("on_train_batch_begin", number, None)
@@ -299,14 +306,16 @@ class Sequential:
             optimizer.build([self.parameters.theta])
         optimizer.iterations += 1
         rate = np.array(optimizer.learning_rate, x.dtype)
-        return self._step(training_step)(x, y, weights, rate, np.array(optimizer.iterations, x.dtype))
+        return self._step(training_step)(
+            x, y, weights, rate, np.array(optimizer.iterations, x.dtype)
+        )
 
-    def _means(self) -> dict[str, metrics.Mean]:
-        named = [metrics.Mean("loss"), *(metrics.Mean(m.name) for m in self.metrics)]
+    def _means(self) -> dict[str, measures.Mean]:
+        named = [measures.Mean("loss"), *(measures.Mean(m.name) for m in self.metrics)]
         return {mean.name: mean for mean in named}
 
     def _read(
-        self, means: dict[str, metrics.Mean], results: list[tuple[int, tuple[Any, ...]]]
+        self, means: dict[str, measures.Mean], results: list[tuple[int, tuple[Any, ...]]]
     ) -> dict[str, float]:
         """Add the results of batches to the running means, empty the list, and give the means."""
         for count, values in results:
@@ -316,7 +325,12 @@ class Sequential:
         return {name: mean.result() for name, mean in means.items()}
 
     def evaluate(
-        self, x: Any, y: Any, batch_size: int = 32, sample_weight: Any = None, return_dict: bool = False
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int = 32,
+        sample_weight: Any = None,
+        return_dict: bool = False,
     ) -> Any:
         """The loss, followed by the metrics if there are any; as a dict with return_dict=True."""
         self._ready("evaluate")
@@ -404,9 +418,6 @@ class Sequential:
 
     def __repr__(self) -> str:
         return f"<Sequential {self.name!r} of {len(self.layers)} layers on {self.backend.name}>"
-
-
-_metric = metrics.get
 
 
 def _shown(logs: Logs, return_dict: bool) -> Any:

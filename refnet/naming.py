@@ -13,12 +13,12 @@ _used: Counter[str] = Counter()
 
 
 def snake_case(name: str) -> str:
-    """ "GlorotUniform" as "glorot_uniform", "LeakyReLU" as "leaky_re_lu", "SGD" as "sgd"."""
+    """GlorotUniform as glorot_uniform, LeakyReLU as leaky_re_lu, SGD as sgd."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def unique_name(kind: str) -> str:
-    """ "dense", then "dense_1", "dense_2" ..."""
+    """First "dense", then "dense_1", "dense_2" ..."""
     count = _used[kind]
     _used[kind] += 1
     return f"{kind}_{count}" if count else kind

@@ -42,10 +42,10 @@ Function = Callable[..., Any]
 class Kink:
     """A point where an op has no derivative, and which one-sided derivative its gradient takes.
 
-    `rule` is "left", "right" or "mean" (of the two). `at` holds the inputs, as scalars.
+    `rule` is "left", "right" or "mean" (of the two). `at` holds the inputs.
     """
 
-    at: tuple[float, ...]
+    at: tuple[Any, ...]
     rule: str
     attributes: dict[str, Any] = field(default_factory=dict)
 

@@ -1,8 +1,8 @@
 """Pictures: loss curves, two trainings compared, predictions, activation functions.
 
 Every function writes one PNG and returns its path. No window is opened and no global state of
-matplotlib is touched, so they work anywhere. The colours are those of Okabe and Ito (2008), which people
-with any kind of colour vision can tell apart; lines differ in style as well.
+matplotlib is touched, so they work anywhere. The colours are those of Okabe and Ito (2008), which
+people with any kind of colour vision can tell apart; lines differ in style as well.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from refnet.errors import ArgumentError, RefnetError
-from refnet.ops import TABLE
+from refnet.op import TABLE
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B6B6B"
-STYLE = {
+STYLE: Any = {
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -35,7 +35,7 @@ class MissingPackage(RefnetError, ImportError):
 
 
 def loss_curves(history: Mapping[str, Sequence[float]], path: str | Path, title: str = "") -> Path:
-    """The loss of every epoch, and the accuracy if there is one; with the held-out curves, dashed.
+    """The loss of every epoch, and each metric; with the held-out curves, dashed.
 
     `history` is the `history` of what `fit` returns.
     """
@@ -209,8 +209,8 @@ class _figure:
                 f"pictures need matplotlib: pip install 'refnet[viz]' ({error})"
             ) from error
         self._style = rc_context(STYLE)
-        pads = {"w_pad": 0.08, "h_pad": 0.08}  # inches
-        self._make = lambda: Figure(size, dpi=DPI, layout=ConstrainedLayoutEngine(**pads))
+        spaced = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)  # inches
+        self._make = lambda: Figure(size, dpi=DPI, layout=spaced)
         self._grid, self._layout = grid, layout
 
     def __enter__(self) -> tuple[Any, Any]:

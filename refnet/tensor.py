@@ -23,14 +23,14 @@ from refnet.errors import BackendError, DTypeError, GradientError, NotReadyError
 from refnet.op import Op
 from refnet.ops import TABLE
 
-
 _serial = itertools.count()
 
 
 class Node:
     """One application of an op: its inputs, its attributes, and its results if they are known.
 
-    `count` is the number of results. `serial` counts the applications: sorted by it, nodes stand in the order they were recorded in.
+    `count` is the number of results. `serial` counts the applications: sorted by it, nodes stand in
+    the order they were recorded in.
     """
 
     __slots__ = ("attributes", "count", "inputs", "op", "serial", "values")
@@ -89,7 +89,16 @@ class Tensor:
     Tensor([2., 4., 6.], shape=(3,), dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "_dtype", "_shape", "backend", "grad", "index", "name", "node", "value")
+    __slots__ = (
+        "__weakref__",
+        "_declared",
+        "backend",
+        "grad",
+        "index",
+        "name",
+        "node",
+        "value",
+    )
     __array_priority__ = 1000  # NumPy arrays leave the arithmetic to us
     __array_ufunc__ = None
 
@@ -107,28 +116,26 @@ class Tensor:
         self.index = index
         self.name = name
         self.grad: Tensor | None = None
+        self._declared: tuple[tuple[int | None, ...], str] | None = None
 
     # -- what it is ----------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int | None, ...]:
         """The length of each axis; None where a placeholder leaves it open."""
-        if self.value is None:
-            return self._declared("_shape")
-        return tuple(self.value.shape)
+        return self._promise()[0] if self.value is None else tuple(self.value.shape)
 
     @property
     def dtype(self) -> str:
         """The name of the element type: "float32", "int64", "bool" ..."""
-        if self.value is None:
-            return self._declared("_dtype")
-        return self.backend.dtype(self.value)
+        return self._promise()[1] if self.value is None else self.backend.dtype(self.value)
 
-    def _declared(self, slot: str) -> Any:
-        if not hasattr(self, slot):
+    def _promise(self) -> tuple[tuple[int | None, ...], str]:
+        """(shape, dtype) of a placeholder, as it was declared."""
+        if self._declared is None:
             made_by = f"the result of {self.node.op.name}" if self.node else "it"
-            raise NotReadyError(f"{made_by} has no {slot[1:]} yet: it waits for a placeholder")
-        return getattr(self, slot)
+            raise NotReadyError(f"{made_by} has no shape or dtype yet: it waits for a placeholder")
+        return self._declared
 
     @property
     def ndim(self) -> int:
@@ -196,7 +203,9 @@ class Tensor:
         Each call sets the gradients afresh: calling it twice gives the same answer twice. For a
         tensor with several elements `upstream` is ∂L/∂self (ones if None).
         """
-        leaves = [t for t in _leaves(self) if t.value is None or t.dtype.startswith(("float", "bf"))]
+        leaves = [
+            t for t in _leaves(self) if t.value is None or t.dtype.startswith(("float", "bf"))
+        ]
         for leaf, gradient in zip(leaves, gradients(self, leaves, upstream), strict=True):
             leaf.grad = gradient
 
@@ -286,7 +295,7 @@ class Tensor:
         return TABLE["transpose"](self, axes=_tuple(axes) if axes else None)
 
     @property
-    def T(self) -> Any:  # noqa: N802
+    def T(self) -> Any:
         """The axes reversed."""
         return TABLE["transpose"](self)
 
@@ -384,7 +393,11 @@ def _numbers(values: Any, dtype: str | None) -> np.ndarray[Any, Any]:
         raise ShapeError(f"the nested lists are ragged: {error}") from error
     if array.dtype.kind not in "biuf":
         raise DTypeError(f"a tensor holds numbers, got {type(values).__name__} of {array.dtype}")
-    if dtype is None and array.dtype.kind == "f" and not isinstance(values, (np.ndarray, np.generic)):
+    if (
+        dtype is None
+        and array.dtype.kind == "f"
+        and not isinstance(values, (np.ndarray, np.generic))
+    ):
         array = array.astype(config.floatx())
     return array
 
@@ -394,7 +407,7 @@ def placeholder(
 ) -> Tensor:
     """A tensor without a value yet: what is computed from it waits until a value is fed."""
     leaf = Tensor(None, backends.current(), name=name)
-    leaf._shape, leaf._dtype = tuple(shape), dtype or config.floatx()
+    leaf._declared = tuple(shape), dtype or config.floatx()
     return leaf
 
 
@@ -408,15 +421,21 @@ def ones(shape: Sequence[int] = (), dtype: str | None = None, name: str = "") ->
     return tensor(np.ones(shape, dtype or config.floatx()), name=name)
 
 
-def arange(start: float, stop: float | None = None, step: float = 1, dtype: str | None = None) -> Tensor:
+def arange(
+    start: float, stop: float | None = None, step: float = 1, dtype: str | None = None
+) -> Tensor:
     """The numbers from `start` (0 if only one bound is given) up to but not including `stop`."""
     first, last = (0, start) if stop is None else (start, stop)
     whole = all(isinstance(n, int) for n in (first, last, step))
-    return tensor(np.arange(first, last, step, dtype or ("int64" if whole else config.floatx())))
+    kind = np.dtype(dtype or ("int64" if whole else config.floatx()))
+    return tensor(np.arange(first, last, step).astype(kind))
 
 
 def apply(
-    op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = None, results: int | None = None
+    op: Op,
+    inputs: Sequence[Any],
+    attributes: dict[str, Any] | None = None,
+    results: int | None = None,
 ) -> Any:
     """Apply an op to tensors, numbers and arrays: a tensor, or a tuple of them if it has several.
 
@@ -527,7 +546,9 @@ def gradients(y: Tensor, xs: Sequence[Tensor], upstream: Any = None) -> list[Ten
         for index in range(1, len(node.op.outputs)):
             if (id(node), index) in found:
                 name = node.op.outputs[index]
-                raise GradientError(f"{node.op.name}: no gradient flows through its result {name!r}")
+                raise GradientError(
+                    f"{node.op.name}: no gradient flows through its result {name!r}"
+                )
         g = found.get((id(node), 0))
         if g is None:
             continue

@@ -38,7 +38,9 @@ class TritonBackend(Backend):
         try:
             return getattr(importlib.import_module(path), op.name)
         except (ModuleNotFoundError, AttributeError) as error:
-            raise BackendError(f"backend 'triton' has no twin of op {op.name!r} in {path}") from error
+            raise BackendError(
+                f"backend 'triton' has no twin of op {op.name!r} in {path}"
+            ) from error
 
     def array(self, values: Any, dtype: str | None = None) -> Array:
         kind = None if dtype is None else getattr(torch, dtype)

@@ -1,6 +1,6 @@
 """The command line: ``refnet demo | train | show | doctor``, also as ``python -m refnet``.
 
-Exit codes: 0 done; 1 done, but the result is not what was promised; 2 a mistake in what was asked for,
+Exit codes: 0 done; 1 done, but the result is not what was promised; 2 a mistake in what was asked,
 said in one line; 130 interrupted.
 """
 

@@ -1,9 +1,9 @@
 """refnet demo: train on handwritten digits with NumPy, then on another backend, and compare.
 
-Part 1 trains a multi-layer network in NumPy and measures it on images it has not seen. Part 2 starts
-twice from the same weights, trains on the same batches with NumPy and with the other backend, and holds
-the difference of the losses of every step against the bound of `refnet.drift`. Part 3 draws what came
-out.
+Part 1 trains a multi-layer network in NumPy and measures it on images it has not seen. Part 2
+starts twice from the same weights, trains on the same batches with NumPy and with the other backend,
+and holds the difference of the losses of every step against the bound of `refnet.drift`. Part 3
+draws what came out.
 """
 
 from __future__ import annotations
@@ -32,12 +32,18 @@ from refnet.cli.output import (
     whole,
     writable,
 )
-from refnet.ops import TABLE
+from refnet.errors import BackendError
+from refnet.op import TABLE
 
 WANTED = 0.97  # of the images that were held out
 UNITS, BATCH, LEARNING_RATE = (128, 64), 32, 1e-3
 INTERPRETED_STEPS, STEPS = 45, 450  # one epoch, ten epochs
 U = unit_roundoff("float32")
+PICTURES = (
+    "learning curves",
+    "digits and what the network says",
+    "both trainings, and how they differ",
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -93,9 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
         _draw_digits(model, held_out, paths[1])
         if other is not None:
             compared.draw(paths[2])
-        for path, what in zip(
-            paths, ("learning curves", "digits, some wrong", "the comparison"), strict=False
-        ):
+        for path, what in zip(paths, PICTURES, strict=False):
             say(f"{path}  {what}")
     except plot.MissingPackage as error:
         say(f"no pictures: {error}")
@@ -108,11 +112,11 @@ def _other(name: str) -> tuple[backends.Backend | None, str]:
         return None, "--backend numpy names the reference itself: nothing to compare."
     try:
         return backends.get(name), ""
-    except backends.BackendError as error:
+    except BackendError as error:
         return None, f"Skipped: {error}"
 
 
-# -- part 1 -----------------------------------------------------------------------------------------
+# -- part 1 ---------------------------------------------------------------------------------------
 
 
 def _digits() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
@@ -124,7 +128,7 @@ def _digits() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     mean, deviation = x.mean(dtype="float64"), x.std(dtype="float64")
 
     def standardized(x: Array) -> Array:
-        return ((x - mean) / deviation).astype("float32")
+        return np.asarray((x - mean) / deviation, "float32")
 
     return (standardized(x), y), (standardized(x_held_out), y_held_out)
 
@@ -160,7 +164,8 @@ def _train(
     say(f"1. Training with {numpy.describe()}", HEADING)
     say(
         f"{len(train[0])} images of digits, 8 x 8 pixels; {len(held_out[0])} more are held out. "
-        f"{arguments.activation}, Adam, η = {LEARNING_RATE}, batches of {BATCH}, seed {arguments.seed}."
+        f"{arguments.activation}, Adam, η = {LEARNING_RATE}, "
+        f"batches of {BATCH}, seed {arguments.seed}."
     )
     model.summary(say)
     start = time.perf_counter()
@@ -198,7 +203,7 @@ def _draw_digits(model: Sequential, held_out: tuple[Array, Array], path: Path) -
     return plot.predictions(x[chosen], p[chosen], y[chosen], path, title)
 
 
-# -- part 2 -----------------------------------------------------------------------------------------
+# -- part 2 ---------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -230,7 +235,7 @@ class Comparison:
         return bound
 
     def worst(self, label: str) -> tuple[int, float]:
-        """(step, counted from 0, where the difference is nearest to its bound; difference / bound)."""
+        """(step, from 0, where the difference is nearest to its bound; difference / bound)."""
         ratio = self.difference(label) / self.bound(label)
         return int(np.argmax(ratio)), float(np.max(ratio))
 
@@ -308,12 +313,13 @@ def _sum_up(found: Comparison, other: backends.Backend, activation: str) -> None
     at, ratio = found.worst(label)
     n = 2 * (found.layers + 1)
     say(
-        f"Largest difference: {gap.max():.2e} = {gap.max() / U:.1f} u, at step {int(gap.argmax()) + 1}; "
+        f"Largest difference: {gap.max():.2e} = {gap.max() / U:.1f} u, "
+        f"at step {int(gap.argmax()) + 1}; "
         f"{int(np.sum(gap == 0))} of {len(gap)} losses are equal to the last bit."
     )
     say(
-        f"Bound: |L_{label} - L_numpy| ≤ 2 u √({n} (t + 1)) max(1, L), where t counts the steps from 0 and "
-        f"{n} = 2 backends x ({found.layers} layers + 1 loss)."
+        f"Bound: |L_{label} - L_numpy| ≤ 2 u √({n} (t + 1)) max(1, L), "
+        f"where t counts the steps from 0 and {n} = 2 backends x ({found.layers} layers + 1 loss)."
     )
     if found.holds:
         say(
@@ -325,12 +331,14 @@ def _sum_up(found: Comparison, other: backends.Backend, activation: str) -> None
         say(f"It BREAKS at step {first}; step {at + 1} has {ratio:.3g} times the bound.", BAD)
         if activation in TABLE and TABLE[activation].kinks:
             say(
-                f"{activation} has a kink: where a rounding error carries a neuron across it, the gradient "
-                "jumps, and two trainings part that were right until then. Try --activation swish."
+                f"{activation} has a kink: where a rounding error carries a neuron across it, the "
+                "gradient jumps, and two trainings part that were right until then. "
+                "Try --activation swish."
             )
     exact = found.worst("float64")[1]
     say(
-        f"Against NumPy in float64, float32 itself is off by up to {found.difference('float64').max():.2e} "
+        "Against NumPy in float64, float32 itself is off by up to "
+        f"{found.difference('float64').max():.2e} "
         f"({exact:.2f} of its bound, 2 u √({n // 2} (t + 1)) max(1, L))."
     )
     say(

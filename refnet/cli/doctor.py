@@ -11,7 +11,7 @@ from refnet import __version__
 from refnet import backend as backends
 from refnet.agreement import cases_of, compare
 from refnet.cli.output import BAD, GOOD, HEADING, QUIET, say, table
-from refnet.ops import TABLE
+from refnet.op import TABLE
 
 #: package: what it is for, and what installs it
 PACKAGES = {
@@ -50,9 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         say("The NumPy side does not work: reinstall refnet and NumPy.", BAD)
         return 1
     if any("interpreted" in backends.get(name).describe() for name, fine in works.items() if fine):
-        say(
-            "Kernels are interpreted: correct, but slow. With a GPU that Triton supports they are compiled."
-        )
+        say("Kernels are interpreted: correct, but slow. With a GPU for Triton they are compiled.")
     others = [name for name, fine in works.items() if fine and name != "numpy"]
     if others:
         say(
@@ -93,8 +91,8 @@ def _backend(name: str) -> bool:
         return False
     worst = max(one.ratio for one in found)
     say(
-        f"{name}: {backend.describe()}; {SMOKE} in {backend.dtypes[0]} is right on {len(found)} cases "
-        f"(largest error {worst:.2f} of its bound)",
+        f"{name}: {backend.describe()}; {SMOKE} in {backend.dtypes[0]} is right on "
+        f"{len(found)} cases (largest error {worst:.2f} of its bound)",
         GOOD,
     )
     return True

@@ -18,7 +18,7 @@ MINUTE, MILLISECOND = 60.0, 1e-3
 
 
 def console() -> Console:
-    """The terminal, or the file or pipe that stands for it: 160 columns then, unless COLUMNS says else."""
+    """The terminal, or the file or pipe in its place: 160 columns then, unless COLUMNS says else."""
     found = Console(highlight=False)
     if not found.is_terminal:
         columns = os.environ.get("COLUMNS", "")
@@ -76,7 +76,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def writable(folder: Path) -> Path:
-    """The folder given as --out, made if need be: before the work, so that it is not done in vain."""
+    """The folder given as --out, made if need be: before the work, not after it in vain."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):

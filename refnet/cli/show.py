@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-# -- what there is to know about an op --------------------------------------------------------------
+# -- what there is to know about an op ------------------------------------------------------------
 
 
 def _list() -> None:
@@ -103,7 +103,7 @@ def _facts(op: Op) -> None:
     say(f"  {len(names)} cases: {'; '.join(names)}")
 
 
-# -- its source -------------------------------------------------------------------------------------
+# -- its source -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Piece:
 
     @property
     def place(self) -> str:
-        """ "refnet/ops/softmax.py:26-34"."""
+        """Where they stand: "refnet/ops/softmax.py:26-34"."""
         folder = next(p for p in self.path.parents if p.name in SIDES.values())
         lines = f"{self.start}" if self.start == self.last else f"{self.start}-{self.last}"
         return f"{self.path.relative_to(folder.parent).as_posix()}:{lines}"
@@ -128,7 +128,7 @@ class Piece:
 
 
 def _source(op: Op, side: str) -> list[Piece] | str:
-    """The op, its gradient and the helpers they use, in the order of the file; or why there is none."""
+    """The op, its gradient and their helpers, in the order of the file; or why there is none."""
     try:
         path = folder(side) / "ops" / f"{op.file}.py"
     except BackendError as error:
@@ -154,8 +154,8 @@ def folder(side: str) -> Path:
 def pieces(path: Path, names: list[str]) -> list[Piece]:
     """These functions of a file and what they use, in the order of the file.
 
-    That is: helpers and constants of the same file, unless they are ops themselves, and the functions of
-    `mathematics` that are called directly.
+    That is: helpers and constants of the same file, unless they are ops themselves, and the
+    functions of `mathematics` that are called directly.
     """
     here, wanted, queue = _module(path), dict[str, ast.stmt](), list(names)
     elsewhere: set[str] = set()
@@ -167,7 +167,7 @@ def pieces(path: Path, names: list[str]) -> list[Piece]:
         wanted[name] = node
         if isinstance(node, Function):
             queue += [used for used in _uses(node) if used not in TABLE]
-            elsewhere |= {used.attr for used in ast.walk(node) if _of_mathematics(used)}
+            elsewhere |= set(_uses_of_mathematics(node))
     found = here.pieces(wanted.values())
     library = path.parent.parent / "mathematics.py"
     if elsewhere and library.is_file():
@@ -176,9 +176,11 @@ def pieces(path: Path, names: list[str]) -> list[Piece]:
     return found
 
 
-def _of_mathematics(node: ast.AST) -> bool:
-    """True for ``mathematics.tanh``."""
-    return isinstance(node, ast.Attribute) and ast.unparse(node.value) == "mathematics"
+def _uses_of_mathematics(node: Function) -> Iterator[str]:
+    """Names that a function reads from that module: tanh of ``mathematics.tanh``."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Attribute) and ast.unparse(part.value) == "mathematics":
+            yield part.attr
 
 
 def _uses(node: Function) -> Iterator[str]:
@@ -206,7 +208,7 @@ class _Module:
                         self.definitions[target.id] = node
 
     def pieces(self, nodes: Iterable[ast.stmt]) -> list[Piece]:
-        """The lines of some statements; statements with only blank lines between them are one piece."""
+        """The lines of statements; those with only blank lines between them are one piece."""
         spans: list[tuple[int, int]] = []
         for start, last in sorted(self._span(node) for node in nodes):
             if spans and not "".join(self.lines[spans[-1][1] : start - 1]).strip():
@@ -225,7 +227,7 @@ def _module(path: Path) -> _Module:
     return _Module(path)
 
 
-# -- on screen --------------------------------------------------------------------------------------
+# -- on screen ------------------------------------------------------------------------------------
 
 
 def _panel(side: str, source: list[Piece] | str) -> RenderableType:
@@ -235,17 +237,9 @@ def _panel(side: str, source: list[Piece] | str) -> RenderableType:
     parts: list[RenderableType] = []
     for piece in source:
         parts.append(Text(f"\n{side}  {piece.place}", "bold cyan"))
-        parts.append(
-            Syntax(
-                piece.text,
-                "python",
-                theme="ansi_dark",
-                line_numbers=True,
-                start_line=piece.start,
-                word_wrap=True,
-                background_color="default",
-            )  # fmt: skip
-        )
+        code = Syntax(piece.text, "python", theme="ansi_dark", start_line=piece.start)
+        code.line_numbers, code.word_wrap, code.background_color = True, True, "default"
+        parts.append(code)
     return Group(*parts)
 
 

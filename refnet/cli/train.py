@@ -1,4 +1,4 @@
-"""refnet train: build a network of dense layers, train it, and measure it on data it has not seen."""
+"""refnet train: build a network of dense layers, train it, measure it on data it has not seen."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _model(
 
 
 def _units(text: str) -> list[int]:
-    """ "128,64" as [128, 64]."""
+    """The numbers in "128,64" as [128, 64]."""
     parts = [part.strip() for part in text.split(",")] if text.strip() else []
     if not all(part.isdecimal() and int(part) >= 1 for part in parts):
         raise ArgumentError(
@@ -148,9 +148,8 @@ def _write(arguments: argparse.Namespace, history: dict[str, Any], found: dict[s
     if not np.isfinite(history["loss"]).all():
         return
     try:
-        say(
-            f"{plot.loss_curves(history, arguments.out / 'training.png', arguments.data)}  learning curves"
-        )
+        path = plot.loss_curves(history, arguments.out / "training.png", arguments.data)
+        say(f"{path}  learning curves")
     except plot.MissingPackage as error:
         say(f"no picture: {error}")
 

@@ -41,7 +41,9 @@ class Dense(Layer):
     ) -> None:
         super().__init__(**common)
         if not isinstance(units, int) or units < 1:
-            raise ArgumentError(f"Dense {self.name!r} needs a positive number of units, got {units!r}")
+            raise ArgumentError(
+                f"Dense {self.name!r} needs a positive number of units, got {units!r}"
+            )
         self.units = units
         self.activation = activations.get(activation)
         self.use_bias = use_bias

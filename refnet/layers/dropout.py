@@ -23,7 +23,9 @@ class Dropout(Layer):
     def __init__(self, rate: float, seed: int | None = None, **common: Any) -> None:
         super().__init__(**common)
         if not 0 <= rate < 1:
-            raise ArgumentError(f"Dropout {self.name!r}: rate is at least 0 and below 1, got {rate}")
+            raise ArgumentError(
+                f"Dropout {self.name!r}: rate is at least 0 and below 1, got {rate}"
+            )
         self.rate, self.seed = float(rate), seed
 
     def build(self, input_shape: Shape) -> None:

@@ -144,4 +144,3 @@ def assign_all(owner: str, variables: Sequence[Variable], values: Sequence[Any])
             )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(np.asarray(value, variable.dtype))
-

@@ -8,7 +8,7 @@ Importing this package fills `refnet.op.TABLE`; every op is also an attribute of
 array([0.58, 0.23, 0.19])
 """
 
-from refnet.op import TABLE
+from refnet.op import TABLE as TABLE  # the filled one
 from refnet.ops import (
     activations,
     comparisons,

@@ -128,7 +128,9 @@ def prelu(x, alpha):
 
 
 @prelu.vjp(
-    error=summed_to_inputs(lambda g, x, alpha: (np.where(x > 0, g, alpha * g), g * np.minimum(x, 0)))
+    error=summed_to_inputs(
+        lambda g, x, alpha: (np.where(x > 0, g, alpha * g), g * np.minimum(x, 0))
+    )
 )
 def prelu_vjp(g, x, alpha):
     r"""∂L/∂x = g · (1 for x > 0, else α),  ∂L/∂α = Σ g · (0 for x > 0, else x)"""
@@ -264,7 +266,9 @@ def softsign_vjp(g, x):
 @op(
     cases=UNARY,
     saves="x",
-    error=ulp(2, of=lambda x: np.maximum(np.clip(x / 6 + 0.5, 0, 1), np.abs(np.clip(x, -3, 3)) / 6)),
+    error=ulp(
+        2, of=lambda x: np.maximum(np.clip(x / 6 + 0.5, 0, 1), np.abs(np.clip(x, -3, 3)) / 6)
+    ),
     kinks=[Kink((-3.0,), "left"), Kink((3.0,), "right")],
 )
 def hard_sigmoid(x):

@@ -71,7 +71,11 @@ def _choices():
             Case("strided", chosen((5, 29), (5, 29), (5, 29)), layout="strided"),
             Case(
                 "NaN not chosen",
-                lambda rng: (np.array([True, False]), np.array([1.0, np.nan]), np.array([np.nan, 2.0])),
+                lambda rng: (
+                    np.array([True, False]),
+                    np.array([1.0, np.nan]),
+                    np.array([np.nan, 2.0]),
+                ),
             ),
         ),
         lambda n: (Case("flat", chosen((n,), (n,), (n,))),),

@@ -13,7 +13,6 @@ from refnet.cases import Case, Cases, binary, constant, normal, positive, unary
 from refnet.op import Kink, op
 from refnet.ops.reductions import sum_to, summed_to_inputs
 
-
 BINARY = binary()
 
 
@@ -69,9 +68,11 @@ def _powers():
     """Positive bases with any exponent; any base with whole exponents; the corners of both."""
     base = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, 10.0, np.inf, -np.inf, np.nan]
     exponent = [0.0, -0.0, 1.0, -1.0, 2.0, 3.0, -3.0, 0.5, -0.5, np.inf, -np.inf, np.nan]
-    ordinary = lambda *shapes: lambda rng: (  # noqa: E731
-        positive(shapes[0])(rng)[0],
-        normal(shapes[1])(rng)[0],
+    ordinary = lambda *shapes: (
+        lambda rng: (
+            positive(shapes[0])(rng)[0],
+            normal(shapes[1])(rng)[0],
+        )
     )
     return Cases(
         (

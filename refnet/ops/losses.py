@@ -60,10 +60,14 @@ def _classified(dense):
         Case("transposed", make(33, 17), layout="transposed"),
         Case("strided", make(5, 29), layout="strided"),
     )
-    return Cases(tests, lambda n: tuple(
-        Case(f"{classes} classes", make(max(1, n // classes), classes))
-        for classes in (1024, 32_000, 50_257, 128_256) if classes <= max(n, 1024)
-    ))
+    return Cases(
+        tests,
+        lambda n: tuple(
+            Case(f"{classes} classes", make(max(1, n // classes), classes))
+            for classes in (1024, 32_000, 50_257, 128_256)
+            if classes <= max(n, 1024)
+        ),
+    )
 
 
 def _logarithm_terms(x):
@@ -111,7 +115,7 @@ def sparse_softmax_cross_entropy(logits, labels):
     returned are max x and ln Σ_j e^{x_j - max x}, which the gradient needs again.
     """
     classes = np.shape(logits)[-1]
-    if np.size(labels) and not (0 <= np.min(labels) and np.max(labels) < classes):
+    if np.size(labels) and not (np.min(labels) >= 0 and np.max(labels) < classes):
         raise DataError(
             f"sparse_softmax_cross_entropy expects labels from 0 to {classes - 1} for {classes} "
             f"classes, got labels from {np.min(labels)} to {np.max(labels)}"
@@ -169,7 +173,9 @@ def softmax_cross_entropy_vjp(g, logits, targets, largest, log_sum):
     cases=binary(),
     saves="logits targets",
     wrt="logits",
-    error=ulp(4, of=lambda logits, targets: np.abs(logits * targets) + np.maximum(np.abs(logits), 1)),
+    error=ulp(
+        4, of=lambda logits, targets: np.abs(logits * targets) + np.maximum(np.abs(logits), 1)
+    ),
 )
 def sigmoid_cross_entropy(logits, targets):
     r"""L = -t ln σ(x) - (1 - t) ln(1 - σ(x)) = max(x, 0) - x t + ln(1 + e^{-|x|})
@@ -181,7 +187,9 @@ def sigmoid_cross_entropy(logits, targets):
 
 
 @sigmoid_cross_entropy.vjp(
-    error=summed_to_inputs(lambda g, logits, targets: (np.abs(g) * (sigmoid(logits) + np.abs(targets)),))
+    error=summed_to_inputs(
+        lambda g, logits, targets: (np.abs(g) * (sigmoid(logits) + np.abs(targets)),)
+    )
 )
 def sigmoid_cross_entropy_vjp(g, logits, targets):
     r"""∂L/∂x = g · (σ(x) - t)"""
@@ -195,7 +203,9 @@ def _pairs():
         Case("one output", normal((7, 1), (7, 1)), smooth=True),
         Case("vector", normal((7,), (7,)), smooth=True),
         Case("empty", normal((0, 4), (0, 4))),
-        Case("NaN and infinity", constant([[1.0, np.nan], [np.inf, 1.0]], [[1.0, 2.0], [3.0, 4.0]])),
+        Case(
+            "NaN and infinity", constant([[1.0, np.nan], [np.inf, 1.0]], [[1.0, 2.0], [3.0, 4.0]])
+        ),
         Case("long rows", normal((3, 2049), (3, 2049))),
         Case("transposed", normal((33, 17), (33, 17)), layout="transposed"),
         Case("strided", normal((5, 29), (5, 29)), layout="strided"),

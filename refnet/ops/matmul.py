@@ -39,7 +39,9 @@ def _products():
         Case("block edge 65", normal((65, 64), (64, 65))),
         Case("primes", normal((67, 101), (101, 71))),
         Case("long sums", normal((5, 2053), (2053, 3))),
-        Case("NaN and infinity", constant([[1.0, np.nan], [np.inf, 1.0]], [[1.0, 2.0], [3.0, 4.0]])),
+        Case(
+            "NaN and infinity", constant([[1.0, np.nan], [np.inf, 1.0]], [[1.0, 2.0], [3.0, 4.0]])
+        ),
         Case("transposed", normal((33, 17), (17, 35)), layout="transposed"),
         Case("strided", normal((9, 17), (17, 7)), layout="strided"),
     ]

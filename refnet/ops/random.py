@@ -66,7 +66,7 @@ def _fractions(key, count, dtype):
 
 
 def _keys(*shapes, **attributes):
-    key = lambda rng: (rng.integers(0, 2**32, 2),)  # noqa: E731
+    key = lambda rng: (rng.integers(0, 2**32, 2),)
     tests = [Case(f"{shape}", key, {"shape": shape, **attributes}) for shape in shapes]
     tests.append(Case("key 0", lambda rng: (np.zeros(2, np.int64),), {"shape": (9,)}))
     return Cases(tuple(tests), lambda n: (Case("flat", key, {"shape": (n,)}),))

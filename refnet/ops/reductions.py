@@ -56,7 +56,9 @@ def sum_vjp(g, x, axis=None, keepdims=False):
 @op(cases=reduction(), saves="x", error=rounded_sum(2, _mean_terms))
 def mean(x, axis=None, keepdims=False):
     r"""y = (1/n) Σ_i x_i"""
-    return np.sum(x, axis, keepdims=keepdims) / np.asarray(reduced_count(x, axis), np.result_type(x))
+    return np.sum(x, axis, keepdims=keepdims) / np.asarray(
+        reduced_count(x, axis), np.result_type(x)
+    )
 
 
 @mean.vjp(error=ulp(1))
@@ -108,9 +110,7 @@ def _one_axis():
     allowed = {"axis", "keepdims"}
     tests = [c for c in family if not isinstance(c.attributes.get("axis"), tuple)]
     assert builtins.all(set(c.attributes) <= allowed for c in tests)
-    return Cases(
-        tuple(Case(c.name, c.make, c.attributes, c.layout) for c in tests), family.bench
-    )
+    return Cases(tuple(Case(c.name, c.make, c.attributes, c.layout) for c in tests), family.bench)
 
 
 @op(cases=_one_axis(), wrt="", error=exact())

@@ -184,7 +184,11 @@ def pad(x, pad_width=(), value=0.0):
 @pad.vjp
 def pad_vjp(g, x, pad_width=(), value=0.0):
     r"""∂L/∂x: g without the border"""
-    return g[tuple(slice(before, before + n) for (before, _), n in zip(pad_width, np.shape(x), strict=True))]
+    return g[
+        tuple(
+            slice(before, before + n) for (before, _), n in zip(pad_width, np.shape(x), strict=True)
+        )
+    ]
 
 
 FILLS = _arrangements(

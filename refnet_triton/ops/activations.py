@@ -14,7 +14,7 @@ from refnet_triton.pointwise import pointwise
 import triton
 import triton.language as tl
 
-# A constant stands to the right of what it multiplies: on the left, the interpreter does not see a tensor.
+# A constant stands to the right of what it multiplies: on the left, the interpreter misses the tensor.
 SELU_ALPHA = tl.constexpr(1.6732632423543772)
 SELU_SCALE = tl.constexpr(1.0507009873554805)
 SQRT_HALF = tl.constexpr(0.7071067811865476)

@@ -23,7 +23,7 @@ import triton.language as tl
 @triton.jit
 def _sparse_kernel(logits, labels, loss, maxima, log_sums, classes, COMPUTE: tl.constexpr,
                    BLOCK: tl.constexpr):  # fmt: skip
-    """One row: L = ln Σ e^{x - max} - (x_c - max). A label that is not a class gives NaN: a kernel cannot raise."""
+    """One row: L = ln Σ e^{x - max} - (x_c - max). A label that is no class gives NaN."""
     row = tl.program_id(0).to(tl.int64)
     x = logits + row * classes
     largest, total = online_sum(x, classes, COMPUTE, BLOCK)
@@ -55,7 +55,7 @@ def _sparse_vjp_kernel(g, logits, labels, maxima, log_sums, out, classes, COMPUT
 @triton.jit
 def _dense_kernel(logits, targets, loss, maxima, log_sums, classes, COMPUTE: tl.constexpr,
                   BLOCK: tl.constexpr):  # fmt: skip
-    """One row: L = Σ_j t_j (ln Σ e^{x - max} - (x_j - max)). The second pass finds the row in the cache."""
+    """One row: L = Σ_j t_j (ln Σ e^{x - max} - (x_j - max)). The row is read twice."""
     row = tl.program_id(0).to(tl.int64)
     x, t = logits + row * classes, targets + row * classes
     largest, total = online_sum(x, classes, COMPUTE, BLOCK)
@@ -84,7 +84,9 @@ def _dense_vjp_kernel(g, logits, targets, maxima, log_sums, out, classes, COMPUT
     parts = tl.zeros((BLOCK,), COMPUTE)
     for start in range(0, classes, BLOCK):
         column = start + tl.arange(0, BLOCK)
-        parts += widen(tl.load(targets + first + column, mask=column < classes, other=0.0)).to(COMPUTE)
+        parts += widen(tl.load(targets + first + column, mask=column < classes, other=0.0)).to(
+            COMPUTE
+        )
     total = tl.sum(parts, axis=0)
     for start in range(0, classes, BLOCK):
         column = start + tl.arange(0, BLOCK)
@@ -116,7 +118,15 @@ def _losses(kernel, logits, targets):
     if loss.numel():
         with on_device_of(logits):
             kernel[(loss.numel(),)](
-                logits, targets, loss, maxima, log_sums, classes, _compute(logits), _block(classes), **LAUNCH
+                logits,
+                targets,
+                loss,
+                maxima,
+                log_sums,
+                classes,
+                _compute(logits),
+                _block(classes),
+                **LAUNCH,
             )
     return loss, maxima, log_sums
 
@@ -159,7 +169,9 @@ def softmax_cross_entropy_vjp(g, logits, targets, largest, log_sum):
 @pointwise
 def sigmoid_cross_entropy(logits, targets):
     r"""L = max(x, 0) - x t + ln(1 + e^{-|x|})"""
-    return mathematics.maximum(logits, 0.0) - logits * targets + mathematics.softplus(-tl.abs(logits))
+    return (
+        mathematics.maximum(logits, 0.0) - logits * targets + mathematics.softplus(-tl.abs(logits))
+    )
 
 
 @pointwise

@@ -40,7 +40,7 @@ def philox(counter, key):
 
 @triton.jit
 def _words(key, COUNTERS: tl.constexpr):
-    """This program's words in order, and their positions."""
+    """The words of one program in order, and their positions."""
     start = tl.program_id(0).to(tl.int64) * COUNTERS
     a, b, c, d = philox(start + tl.arange(0, COUNTERS), key)
     words = tl.interleave(tl.interleave(a, c), tl.interleave(b, d))
@@ -64,7 +64,9 @@ def _uniform_kernel(key, y, n, low: tl.float64, high: tl.float64, COMPUTE: tl.co
                     COUNTERS: tl.constexpr):  # fmt: skip
     words, i = _words(key, COUNTERS)
     width, least = tl.full((), high - low, COMPUTE), tl.full((), low, COMPUTE)
-    tl.store(y + i, narrow(least + width * _fraction(words, COMPUTE), y.dtype.element_ty), mask=i < n)
+    tl.store(
+        y + i, narrow(least + width * _fraction(words, COMPUTE), y.dtype.element_ty), mask=i < n
+    )
 
 
 @triton.jit

@@ -43,14 +43,18 @@ def _sum_tile(tile):
 def _max_tile(tile):
     """The largest of each column; NaN if one is (tl.max would drop it)."""
     missing = tl.max((tile != tile).to(tl.int32), axis=0)
-    return tl.where(missing > 0, float("nan"), tl.max(tl.where(tile != tile, float("-inf"), tile), axis=0))
+    return tl.where(
+        missing > 0, float("nan"), tl.max(tl.where(tile != tile, float("-inf"), tile), axis=0)
+    )
 
 
 @triton.jit
 def _min_tile(tile):
     """The smallest of each column; NaN if one is."""
     missing = tl.max((tile != tile).to(tl.int32), axis=0)
-    return tl.where(missing > 0, float("nan"), tl.min(tl.where(tile != tile, float("inf"), tile), axis=0))
+    return tl.where(
+        missing > 0, float("nan"), tl.min(tl.where(tile != tile, float("inf"), tile), axis=0)
+    )
 
 
 SUM = (_add, _sum_tile, 0.0)
@@ -94,7 +98,9 @@ def _first_equal_kernel(x, y, where, length, inner, ROWS: tl.constexpr, COLUMNS:
     first = nowhere
     for start in range(0, length, ROWS):
         inside = (start + row < length) & (column < inner)
-        values = widen(tl.load(x + (start + row) * inner.to(tl.int64) + column, mask=inside, other=0.0))
+        values = widen(
+            tl.load(x + (start + row) * inner.to(tl.int64) + column, mask=inside, other=0.0)
+        )
         match = inside & ((values == wanted) | ((values != values) & (wanted != wanted)))
         first = tl.minimum(first, tl.where(match, (start + row).to(tl.int64), nowhere))
     flat = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
@@ -136,7 +142,9 @@ def _partial(x, outer, parts, inner):
 
 
 def contiguous(x):
-    return x if x.is_contiguous() else copy_(torch.empty(x.shape, dtype=x.dtype, device=x.device), x)
+    return (
+        x if x.is_contiguous() else copy_(torch.empty(x.shape, dtype=x.dtype, device=x.device), x)
+    )
 
 
 def _axes(x, axis):
@@ -164,7 +172,11 @@ def _along(x, axis, keepdims, how, divisor=1.0):
         y = y.reshape(shape)
     if not groups:
         y = copy_(torch.empty_like(y), y)
-    return y.reshape(kept) if keepdims else y.reshape([n for i, n in enumerate(x.shape) if i not in axes])
+    return (
+        y.reshape(kept)
+        if keepdims
+        else y.reshape([n for i, n in enumerate(x.shape) if i not in axes])
+    )
 
 
 def _groups(axes):

@@ -6,7 +6,6 @@ kernel moves them (`copy_`).
 
 from __future__ import annotations
 
-
 import torch
 
 from refnet_triton.ops.reductions import sum_to
@@ -109,7 +108,9 @@ def pad(x, pad_width=(), value=0.0):
 
 
 def _inside(x, pad_width):
-    return tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, pad_width, strict=True))
+    return tuple(
+        slice(before, before + n) for n, (before, _) in zip(x.shape, pad_width, strict=True)
+    )
 
 
 def pad_vjp(g, x, pad_width=(), value=0.0):

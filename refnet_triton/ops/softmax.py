@@ -107,7 +107,9 @@ def _long_softmax_kernel(x, out, columns, LOG: tl.constexpr, COMPUTE: tl.constex
 
 
 @triton.jit
-def _long_vjp_kernel(y, g, out, columns, LOG: tl.constexpr, COMPUTE: tl.constexpr, BLOCK: tl.constexpr):
+def _long_vjp_kernel(
+    y, g, out, columns, LOG: tl.constexpr, COMPUTE: tl.constexpr, BLOCK: tl.constexpr
+):
     first = tl.program_id(0).to(tl.int64) * columns
     parts = tl.zeros((BLOCK,), COMPUTE)
     for start in range(0, columns, BLOCK):
