@@ -40,6 +40,10 @@ class Backend:
         """A new array with these values (a NumPy array, a number, nested lists)."""
         raise NotImplementedError
 
+    def feed(self, values: np.ndarray[Any, Any]) -> Array:
+        """A NumPy array as one of this backend's, to be read only: the memory may be shared."""
+        return self.array(values)
+
     def numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """The values as a NumPy array (a type that NumPy lacks, bfloat16, as float32)."""
         raise NotImplementedError
@@ -75,6 +79,9 @@ class NumPyBackend(Backend):
 
     def array(self, values: Any, dtype: str | None = None) -> Array:
         return np.array(values, dtype)
+
+    def feed(self, values: np.ndarray[Any, Any]) -> Array:
+        return values
 
     def numpy(self, array: Array) -> np.ndarray[Any, Any]:
         return np.asarray(array)

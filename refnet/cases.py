@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 Inputs = tuple[Any, ...]
-Make = Callable[[np.random.Generator], Inputs]
+Make = Callable[["np.random.Generator"], Inputs]  # quoted: numpy.random takes long to import
 
 #: zeros, kinks (0, ±3, 6), ordinary, saturating and huge values, subnormals of three formats,
 #: infinities and NaN

@@ -6,7 +6,6 @@ that ``except ValueError`` keeps working.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -52,6 +51,8 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     >>> unknown_name("activation", "rleu", ["relu", "selu", "tanh"])
     UnknownNameError("unknown activation 'rleu': did you mean 'relu'? Known: relu, selu, tanh")
     """
+    import difflib  # only now: most programs never need it
+
     names = sorted(known)
     near = difflib.get_close_matches(str(name).lower(), names, n=1)
     hint = f": did you mean {near[0]!r}?" if near else "."

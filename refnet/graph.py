@@ -1,22 +1,22 @@
-"""Plan: a recorded computation as a list of array calls, to be run again on other values.
+"""Plan: a recorded computation as a small program, to be run again on other values.
 
 Tensors remember the ops that made them. A plan takes that record from some outputs back to some
-inputs, puts the ops in order, and numbers the values. Running it is then a plain loop over array
-functions: no tensors, no dispatch, no tape. Variables are read at every run, as they are updated in
+inputs, and writes it down as a Python function that calls the backend's functions one after the
+other: no tensors, no dispatch, no tape. Variables are read at every run, as they are updated in
 place; all other values that do not depend on the inputs are constants.
+
+`Plan.source` is that function's text: the training step of a model is a program one can read.
 """
 
 from __future__ import annotations
 
-import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from refnet.backend import Array
 from refnet.errors import NotReadyError
 from refnet.tensor import Tensor, recorded
-
-Step = tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
 class Plan:
@@ -36,59 +36,74 @@ class Plan:
     >>> plan = Plan([x], [x * x + 1.0])
     >>> plan(np.array([3.0, 4.0], "float32"))
     (array([10., 17.], dtype=float32),)
+    >>> print(plan.source)
+    def plan(v0):
+        v1 = multiply(v0, v0)
+        v3 = add(v1, c2)
+        return (v3,)
     """
 
     def __init__(
         self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], keep: Sequence[Tensor] = ()
     ) -> None:
-        slots: dict[tuple[int, int], int] = {t.key: i for i, t in enumerate(inputs)}
-        self._values: list[Array | None] = [None] * len(slots)
-        self.steps: list[Step] = []
-        self.names: list[str] = []
-
-        def slot(t: Tensor) -> int:
-            if t.key not in slots:
-                if t.node is None and t.value is None:
-                    raise NotReadyError(f"the plan needs a value for placeholder {t.name!r}")
-                slots[t.key] = len(self._values)
-                self._values.append(t.value if t.node is None else None)
-            return slots[t.key]
-
+        self._names: dict[tuple[int, int], str] = {}
+        self._globals: dict[str, Any] = {"inf": math.inf, "nan": math.nan}
+        arguments = [self._new_name("v", t) for t in inputs]
         order = recorded([*outputs, *keep])
-        last_use: dict[int, int] = {}
-        for position, node in enumerate(order):
-            read = tuple(slot(t) for t in node.inputs)
-            write = tuple(slot(node.output(i)) for i in range(node.count))
-            run = node.inputs[0].backend.function(node.op)
-            if node.attributes:
-                run = functools.partial(run, **node.attributes)
-            self.steps.append((run, read, write, ()))
-            self.names.append(node.op.name)
-            for used in (*read, *write):
-                last_use[used] = position
-        self._outputs = tuple(slot(t) for t in outputs)
-        self._free(last_use, {slots[t.key] for t in inputs})
-
-    def _free(self, last_use: dict[int, int], inputs: set[int]) -> None:
-        """Note at each step which values nobody needs afterwards, so that their memory is reused."""
-        constants = {i for i, value in enumerate(self._values) if value is not None}
-        kept = constants | set(self._outputs) | inputs
-        for used, position in last_use.items():
-            if used not in kept:
-                run, read, write, free = self.steps[position]
-                self.steps[position] = (run, read, write, (*free, used))
+        lines: list[str] = []
+        body: list[str] = []
+        last_use: dict[str, int] = {}
+        for number, node in enumerate(order):
+            read = [self._name(t) for t in node.inputs]
+            write = [self._new_name("v", node.output(i)) for i in range(node.count)]
+            given = [f"{k}={self._literal(k, v)}" for k, v in node.attributes.items()]
+            function = self._function(node.op.name, node.inputs[0].backend.function(node.op))
+            lines.append(f"{', '.join(write)} = {function}({', '.join([*read, *given])})")
+            last_use |= dict.fromkeys([*read, *write], number)
+        results = [self._name(t) for t in outputs]
+        kept = {*results, *arguments, *self._globals}
+        done: dict[int, list[str]] = {}
+        for name, number in last_use.items():
+            if name not in kept:
+                done.setdefault(number, []).append(name)
+        for number, line in enumerate(lines):  # what nobody needs any more gives its memory back
+            body += [line, f"del {', '.join(done[number])}"] if number in done else [line]
+        body.append(f"return ({', '.join(results)}{',' if len(results) == 1 else ''})")
+        self.source = "\n    ".join([f"def plan({', '.join(arguments)}):", *body])
+        exec(self.source, self._globals)
+        self._run: Callable[..., tuple[Array, ...]] = self._globals["plan"]
+        self.steps = len(order)
 
     def __call__(self, *arguments: Array) -> tuple[Array, ...]:
         """Run the plan on the inputs' values (backend arrays, in the order of `inputs`)."""
-        values = self._values.copy()
-        values[: len(arguments)] = arguments
-        for run, read, write, free in self.steps:
-            result = run(*[values[i] for i in read])
-            if len(write) == 1 and type(result) is not tuple:
-                values[write[0]] = result
-            else:
-                for i, value in zip(write, result, strict=True):
-                    values[i] = value
-            for i in free:
-                values[i] = None
-        return tuple([values[i] for i in self._outputs])
+        return self._run(*arguments)
+
+    def _new_name(self, kind: str, t: Tensor) -> str:
+        self._names[t.key] = f"{kind}{len(self._names)}"
+        return self._names[t.key]
+
+    def _name(self, t: Tensor) -> str:
+        """The name of a value; a leaf that is not an input is a constant, or a variable's array."""
+        if t.key not in self._names:
+            if t.value is None:
+                raise NotReadyError(f"the plan needs a value for placeholder {t.name!r}")
+            self._globals[self._new_name("c", t)] = t.value
+        return self._names[t.key]
+
+    def _function(self, name: str, function: Callable[..., Any]) -> str:
+        """The op's name; numbered, should two backends' functions of one name meet in a plan."""
+        while self._globals.setdefault(name, function) is not function:
+            name += "_"
+        return name
+
+    def _literal(self, attribute: str, value: Any) -> str:
+        """An attribute as Python text, if its text says all; else a name that stands for it."""
+        text = repr(value)
+        try:
+            if eval(text, {"inf": math.inf}) == value:
+                return text
+        except (NameError, SyntaxError, TypeError):
+            pass
+        name = f"{attribute}{len(self._globals)}"
+        self._globals[name] = value
+        return name

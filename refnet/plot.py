@@ -7,8 +7,9 @@ people with any kind of colour vision can tell apart; lines differ in style as w
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -196,30 +197,23 @@ def _broken(values: Any) -> Any:
     return np.where(jump, np.nan, values)
 
 
-class _figure:
+@contextlib.contextmanager
+def _figure(
+    size: tuple[float, float], grid: tuple[int, int], **layout: Any
+) -> Iterator[tuple[Any, Any]]:
     """A matplotlib figure with a grid of axes, in our style."""
-
-    def __init__(self, size: tuple[float, float], grid: tuple[int, int], **layout: Any) -> None:
-        try:
-            from matplotlib import rc_context
-            from matplotlib.figure import Figure
-            from matplotlib.layout_engine import ConstrainedLayoutEngine
-        except ImportError as error:
-            raise MissingPackage(
-                f"pictures need matplotlib: pip install 'refnet[viz]' ({error})"
-            ) from error
-        self._style = rc_context(STYLE)
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+    except ImportError as error:
+        raise MissingPackage(
+            f"pictures need matplotlib: pip install 'refnet[viz]' ({error})"
+        ) from error
+    with rc_context(STYLE):
         spaced = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)  # inches
-        self._make = lambda: Figure(size, dpi=DPI, layout=spaced)
-        self._grid, self._layout = grid, layout
-
-    def __enter__(self) -> tuple[Any, Any]:
-        self._style.__enter__()
-        figure = self._make()
-        return figure, figure.subplots(*self._grid, squeeze=False, **self._layout)
-
-    def __exit__(self, *error: Any) -> None:
-        self._style.__exit__(*error)
+        figure = Figure(size, dpi=DPI, layout=spaced)
+        yield figure, figure.subplots(*grid, squeeze=False, **layout)
 
 
 def _save(figure: Any, path: str | Path) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 from refnet.backend import Array
 from refnet.graph import Plan
 from refnet.ops import TABLE
-from refnet.tensor import Tensor, gradients
+from refnet.tensor import Tensor, gradients, tensor
 
 if TYPE_CHECKING:
     from refnet.models import Sequential
@@ -38,8 +38,8 @@ class Step:
     def __call__(self, *batch: np.ndarray[Any, Any]) -> tuple[Array, ...]:
         """Run on one batch of NumPy arrays; the results are arrays of the model's backend."""
         backend = self.model.backend
-        arrays = tuple(backend.array(x) for x in batch)
-        key = tuple((x.shape, x.dtype) for x in batch)
+        arrays = tuple([backend.feed(x) for x in batch])
+        key = tuple([x.shape for x in batch])
         plan = self._plans.get(key)
         if plan is None:
             inputs = [Tensor(a, backend) for a in arrays]
@@ -80,7 +80,8 @@ def training_step(model: Sequential) -> Step:
         outputs = [loss, *_metrics(model, y, y_pred)]
         parameters, optimizer = model.parameters, model.optimizer
         if parameters is not None:
-            g = parameters.pack(gradients(loss, parameters.variables))
+            one = tensor(1.0, loss.dtype, backend=model.backend)
+            g = parameters.pack(gradients(loss, parameters.variables, upstream=one))
             updates.append(optimizer.update(parameters.theta, g, rate, t))
         return outputs, updates
 

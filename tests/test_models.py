@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+
 import numpy as np
 import pytest
 
@@ -23,6 +26,15 @@ def float64():
     config.set_floatx("float64")
     yield
     config.set_floatx(before)
+
+
+@pytest.fixture
+def torch():
+    """PyTorch. Its optimizers import triton, and refnet_triton has to be there before."""
+    found = pytest.importorskip("torch")
+    with contextlib.suppress(ImportError):
+        importlib.import_module("refnet_triton.runtime")
+    return found
 
 
 def classifier(*middle, optimizer="adam", seed=0, outputs=3, **compile_options):
@@ -314,8 +326,7 @@ class KerasRMSprop:
 @pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "mean_squared_error"])
 @pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid"])
 @pytest.mark.parametrize("rule", ["sgd", "momentum", "nesterov", "rmsprop", "adam"])
-def test_training_is_that_of_pytorch(rule, activation, loss, float64):
-    torch = pytest.importorskip("torch")
+def test_training_is_that_of_pytorch(rule, activation, loss, float64, torch):
     ours = {
         "sgd": lambda: SGD(0.1),
         "momentum": lambda: SGD(0.1, momentum=0.9),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import math
 
 import numpy as np
@@ -13,6 +15,15 @@ from refnet.optimizers import SGD, Adam, RMSprop
 
 STEPS = 20
 GRADIENTS = np.random.default_rng(0).normal(size=STEPS)
+
+
+@pytest.fixture
+def torch():
+    """PyTorch. Its optimizers import triton, and refnet_triton has to be there before."""
+    found = pytest.importorskip("torch")
+    with contextlib.suppress(ImportError):
+        importlib.import_module("refnet_triton.runtime")
+    return found
 
 
 def sgd(w, g, t, memory, eta=0.01):
@@ -92,9 +103,8 @@ def of_torch(torch, optimizer, parameters):
 @pytest.mark.parametrize(
     "make", [r[0] for r in RULES if r[1] is not rmsprop], ids=[i for i in IDS if "rms" not in i]
 )
-def test_rule_is_that_of_pytorch(make):
+def test_rule_is_that_of_pytorch(make, torch):
     """All but RMSprop, where PyTorch puts ε outside of the root and Keras inside."""
-    torch = pytest.importorskip("torch")
     ours, variable = make(), refnet.Variable(np.linspace(-1, 1, 7))
     parameter = torch.nn.Parameter(torch.linspace(-1, 1, 7, dtype=torch.float64))
     theirs = of_torch(torch, ours, [parameter])

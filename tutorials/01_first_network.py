@@ -5,8 +5,8 @@ will have seen everything that happens in between, with the numbers checked by h
 
     python tutorials/01_first_network.py
 
-It needs NumPy alone. With matplotlib it leaves pictures in runs/, and with PyTorch and Triton it ends
-by running the same network on GPU kernels (or in their interpreter, if there is no GPU).
+It needs NumPy alone. With matplotlib it leaves pictures in runs/, and with PyTorch and Triton it
+ends by running the same network on GPU kernels (or in their interpreter, if there is no GPU).
 """
 
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import refnet
-from refnet import datasets, layers
+from refnet import datasets, layers, plot
 
 SHORT = os.environ.get("REFNET_LESSON") == "short"  # how the tests run it
 EPOCHS = 2 if SHORT else 30
@@ -42,10 +42,10 @@ for row in x_train[0]:
 
 model = refnet.Sequential(
     [
-        layers.Input((8, 8)),  #                        (B, 8, 8)
-        layers.Flatten(),  #                            (B, 64)    the rows of a picture, one behind the other
-        layers.Dense(128, activation="relu"),  #        (B, 128)   the hidden layer
-        layers.Dense(10, activation="softmax"),  #      (B, 10)    a probability for each digit
+        layers.Input((8, 8)),  # (B, 8, 8)
+        layers.Flatten(),  # (B, 64)    the rows of a picture, one behind the other
+        layers.Dense(128, activation="relu"),  # (B, 128)   the hidden layer
+        layers.Dense(10, activation="softmax"),  # (B, 10)    a probability for each digit
     ]
 )
 print()
@@ -55,33 +55,34 @@ model.summary()
 # -- 3. What a layer computes ----------------------------------------------------------------------
 #
 # Every neuron of a Dense layer weighs all its inputs, adds up, adds its bias, and passes the sum
-# through its activation f. For all neurons and all pictures at once that is one product of matrices:
+# through its activation f. For all neurons and all pictures at once it is a product of matrices:
 #
 #     y = f(x W + b)          ReLU: f(z) = max(0, z)
 #
 # The weights W start random, the biases b at zero. Here is the first layer by hand:
 
 _, flatten, hidden, output = model.layers
-x = x_train[:32].reshape(32, 64)  #                 (32, 64)
-W, b = hidden.get_weights()  #                      (64, 128) and (128,)
-by_hand = np.maximum(0, x @ W + b)  #               (32, 128)
+x = x_train[:32].reshape(32, 64)  # (32, 64)
+W, b = hidden.get_weights()  # (64, 128) and (128,)
+by_hand = np.maximum(0, x @ W + b)  # (32, 128)
 assert np.allclose(by_hand, hidden(x), rtol=1e-5, atol=1e-6)
 print("\nmax(0, x W + b) is what the hidden layer says: checked.")
 
 
 # -- 4. Softmax: scores become probabilities -------------------------------------------------------
 #
-# The last layer gives every digit a score z, any number at all. Softmax makes probabilities of them,
-# positive and with sum 1: the larger the score, the larger its share.
+# The last layer gives every digit a score z, any number at all. Softmax makes probabilities of
+# them, positive and with sum 1: the larger the score, the larger its share.
 #
 #     p_i = e^(z_i) / Σ_j e^(z_j)
 
-W2, b2 = output.get_weights()  #                    (128, 10) and (10,)
-scores = by_hand @ W2 + b2  #                       (32, 10)
+W2, b2 = output.get_weights()  # (128, 10) and (10,)
+scores = by_hand @ W2 + b2  # (32, 10)
 p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
 assert np.allclose(p, model.predict(x_train[:32]), rtol=1e-4)
 print(
-    f"An untrained network guesses: it gives the {y_train[0]} above a probability of {p[0, y_train[0]]:.2f}."
+    f"An untrained network guesses: to the right answer for the digit above it gives "
+    f"a probability of {p[0, y_train[0]]:.2f}."
 )
 
 
@@ -115,7 +116,7 @@ prediction = model(x_train[:32])  # a tensor, with its history
 loss = model.loss(refnet.tensor(right), prediction)
 gradients = refnet.gradients(loss, model.trainable_weights)
 
-# Do the two agree? Nudge the weight between the 20th pixel and the 1st hidden neuron:
+# Do the two agree? Nudge one weight, between pixel 20 and neuron 0 of the hidden layer:
 
 nudge = np.zeros_like(W)
 nudge[20, 0] = 0.01
@@ -165,61 +166,37 @@ print(f"\nOf the digits it has never seen, it reads {accuracy:.1%} right.")
 
 # -- 9. Its mistakes -------------------------------------------------------------------------------
 #
-# The interesting ones. Was it close? Would you have known?
+# The interesting ones: the digits whose right answer it gave the smallest probability. Was it
+# close? Would you have known?
 
-p = model.predict(x_test)  #                        (359, 10)
-said = p.argmax(axis=1)
-wrong = np.flatnonzero(said != y_test)
-for i in wrong[:5]:
-    print(f"  test digit {i:3} is a {y_test[i]}; read as {said[i]} ({p[i, said[i]]:.0%} sure)")
-
-
-def draw(folder):
-    """Two pictures: the loss over the epochs, and the first digits that were misread."""
-    import matplotlib
-
-    matplotlib.use("Agg")  # into files, without a window
-    from matplotlib import pyplot
-
-    folder.mkdir(parents=True, exist_ok=True)
-    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
-    epochs = np.arange(1, EPOCHS + 1)
-    axes.semilogy(epochs, history["loss"], label="digits it learns from")
-    axes.semilogy(epochs, history["val_loss"], label="digits it has never seen")
-    axes.set(xlabel="epoch", ylabel="loss", title="Learning to read digits")
-    axes.legend()
-    figure.savefig(folder / "loss.png", dpi=150)
-
-    shown = wrong[:8]
-    figure, grid = pyplot.subplots(
-        2, 8, figsize=(14, 4), layout="constrained", squeeze=False, height_ratios=(2, 1)
+p = model.predict(x_test)  # (359, 10)
+hardest = np.argsort(p[np.arange(len(y_test)), y_test])[:8]
+for i in hardest[:5]:
+    said = p[i].argmax()
+    print(
+        f"  test digit {i:3} is a {y_test[i]}; it says {said}, and is {p[i, said]:.0%} sure of it"
     )
-    for column in grid.T[len(shown) :]:
-        for axes in column:
-            axes.set_axis_off()
-    for i, (picture, bars) in zip(shown, grid.T, strict=False):
-        picture.imshow(x_test[i], cmap="gray_r", vmin=0, vmax=1)
-        picture.set(title=f"a {y_test[i]}, read as {said[i]}", xticks=[], yticks=[])
-        colors = ["tab:green" if k == y_test[i] else "tab:gray" for k in range(10)]
-        bars.bar(range(10), p[i], color=colors)
-        bars.set(ylim=(0, 1), xticks=range(10), yticks=[0, 1] if i == shown[0] else [])
-    figure.suptitle("Mistakes, with the probability of each digit (green: the right one)")
-    figure.savefig(folder / "mistakes.png", dpi=150)
-    pyplot.close("all")
-    print(f"\nPictures: {folder / 'loss.png'}, {folder / 'mistakes.png'}")
 
-
+pictures = Path("runs") / "01_first_network"
 try:
-    draw(Path("runs") / "01_first_network")
-except ImportError:
-    print("\nNo pictures: for them, pip install matplotlib.")
+    plot.loss_curves(history, pictures / "loss.png", "Learning to read digits")
+    plot.predictions(
+        x_test[hardest],
+        p[hardest],
+        y_test[hardest],
+        pictures / "mistakes.png",
+        "The hardest digits",
+    )
+    print(f"\nPictures: {pictures / 'loss.png'}, {pictures / 'mistakes.png'}")
+except plot.MissingPackage as error:
+    print(f"\nNo pictures: {error}")
 
 
 # -- 10. The same network on a GPU -----------------------------------------------------------------
 #
-# All of the above was NumPy, to be read. Every operation also exists as a Triton kernel, to be fast.
-# One line moves a model over, with its weights and the memory of its optimizer. To see that nothing
-# but the speed changes, train two copies, one on each side, with the same batches:
+# All of the above was NumPy, to be read. Every operation also exists as a Triton kernel, to be
+# fast. One line moves a model over, with its weights and the memory of its optimizer. To see that
+# nothing but the speed changes, train two copies, one on each side, with the same batches:
 
 
 def losses_of_ten_steps(backend):
@@ -242,7 +219,7 @@ start = model.get_weights()
 try:
     ours = losses_of_ten_steps("triton")
 except refnet.errors.RefnetError as error:
-    print(f"\nTriton cannot run here ({error}): refnet doctor says what to install.")
+    print(f"\nTriton cannot run here: {error}\n`refnet doctor` says what to install.")
 else:
     print("\n  step   loss on NumPy   on Triton    difference")
     for step, (a, b) in enumerate(zip(losses_of_ten_steps("numpy"), ours, strict=True), 1):

@@ -97,7 +97,7 @@ def _facts(op: Op) -> None:
         say(f"  bound: {row.error or 'none'}")
     for kink in op.kinks:
         attributes = [f" with {name}={value!r}" for name, value in kink.attributes.items()]
-        at = ", ".join(f"{x:g}" for x in kink.at)
+        at = ", ".join(f"{x:g}" if isinstance(x, (int, float)) else str(x) for x in kink.at)
         say(f"  kink at {at}{''.join(attributes)}: the {kink.rule} derivative")
     names = [case.name for case in cases_of(op)]
     say(f"  {len(names)} cases: {'; '.join(names)}")

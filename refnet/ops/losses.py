@@ -23,9 +23,15 @@ def shifted(x):
     The maximum and the logarithm stay apart. Their sum, ln Σ e^x, would lose the digits of the
     logarithm when the logits are large.
     """
-    largest = np.max(x, -1, keepdims=True)
+    largest = x.max(-1, keepdims=True)
     z = x - largest
-    return largest[..., 0], z, np.log(np.sum(np.exp(z), -1))
+    return largest[..., 0], z, np.log(np.exp(z).sum(-1))
+
+
+def picked(x, labels):
+    """x_c for the class number c of each row."""
+    rows = np.reshape(x, (np.size(labels), np.shape(x)[-1]))
+    return np.reshape(rows[np.arange(len(rows)), np.reshape(labels, -1)], np.shape(labels))
 
 
 def one_hot(labels, classes):
@@ -80,7 +86,7 @@ def _logarithm_terms(x):
 
 def _sparse_terms(logits, labels):
     largest, z, _ = shifted(logits)
-    chosen = np.abs(np.take_along_axis(z, labels[..., None], -1)[..., 0])
+    chosen = np.abs(picked(z, labels))
     logarithm = _logarithm_terms(logits)
     return [(1, logarithm + chosen), (1, 0 * largest), (1, logarithm)]
 
@@ -115,14 +121,13 @@ def sparse_softmax_cross_entropy(logits, labels):
     returned are max x and ln Σ_j e^{x_j - max x}, which the gradient needs again.
     """
     classes = np.shape(logits)[-1]
-    if np.size(labels) and not (np.min(labels) >= 0 and np.max(labels) < classes):
+    if np.size(labels) and not (labels.min() >= 0 and labels.max() < classes):
         raise DataError(
             f"sparse_softmax_cross_entropy expects labels from 0 to {classes - 1} for {classes} "
             f"classes, got labels from {np.min(labels)} to {np.max(labels)}"
         )
     largest, z, log_sum = shifted(logits)
-    chosen = np.take_along_axis(z, np.expand_dims(labels, -1), -1)
-    return log_sum - chosen[..., 0], largest, log_sum
+    return log_sum - picked(z, labels), largest, log_sum
 
 
 @sparse_softmax_cross_entropy.vjp(error=rounded_sum(2, _sparse_vjp_terms))

@@ -160,7 +160,7 @@ def _linear_vjp_terms(g, x, kernel, saved, activation="identity", wrt=()):
 
 def as_rows(x):
     """x (..., k) as one matrix (rows, k)."""
-    return np.reshape(x, (math.prod(np.shape(x)[:-1]), np.shape(x)[-1]))
+    return x if np.ndim(x) == 2 else np.reshape(x, (math.prod(np.shape(x)[:-1]), np.shape(x)[-1]))
 
 
 def activation_vjp(g, saved, activation):

@@ -16,11 +16,16 @@ from refnet.cases import Case, Cases, normal, reduction
 from refnet.op import Kink, op
 
 
+def stretched(g, x):
+    """g repeated to the shape of x (a new array)."""
+    y = np.empty(np.shape(x), np.result_type(g))
+    y[...] = g
+    return y
+
+
 def spread(g, x, axis, keepdims):
     """g, a result of a reduction of x over `axis`, shaped so that it broadcasts against x."""
-    if axis is None or keepdims or np.ndim(x) == 0:
-        return np.reshape(g, (1,) * np.ndim(x)) if axis is None else g
-    return np.expand_dims(g, axis)
+    return g if axis is None or keepdims else np.expand_dims(g, axis)
 
 
 def reduced_count(x, axis):
@@ -50,22 +55,20 @@ def sum(x, axis=None, keepdims=False):
 @sum.vjp(error=exact())
 def sum_vjp(g, x, axis=None, keepdims=False):
     r"""∂L/∂x_i = g: every term of a sum passes on the whole of g."""
-    return np.broadcast_to(spread(g, x, axis, keepdims), np.shape(x))
+    return stretched(spread(g, x, axis, keepdims), x)
 
 
 @op(cases=reduction(), saves="x", error=rounded_sum(2, _mean_terms))
 def mean(x, axis=None, keepdims=False):
     r"""y = (1/n) Σ_i x_i"""
-    return np.sum(x, axis, keepdims=keepdims) / np.asarray(
-        reduced_count(x, axis), np.result_type(x)
-    )
+    return np.sum(x, axis, keepdims=keepdims) / reduced_count(x, axis)
 
 
 @mean.vjp(error=ulp(1))
 def mean_vjp(g, x, axis=None, keepdims=False):
     r"""∂L/∂x_i = g / n"""
-    share = spread(g, x, axis, keepdims) / np.asarray(reduced_count(x, axis), np.result_type(g))
-    return np.broadcast_to(share, np.shape(x))
+    share = g / reduced_count(x, axis)
+    return stretched(spread(share, x, axis, keepdims), x)
 
 
 @op(
@@ -161,7 +164,7 @@ def sum_to(x, shape=()):
 @sum_to.vjp(error=exact())
 def sum_to_vjp(g, x, shape=()):
     r"""∂L/∂x: g, stretched to x's shape."""
-    return np.broadcast_to(g, np.shape(x))
+    return stretched(g, x)
 
 
 def summed_to_inputs(terms, c=4):

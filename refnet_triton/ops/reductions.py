@@ -99,7 +99,7 @@ def _first_equal_kernel(x, y, where, length, inner, ROWS: tl.constexpr, COLUMNS:
     for start in range(0, length, ROWS):
         inside = (start + row < length) & (column < inner)
         values = widen(
-            tl.load(x + (start + row) * inner.to(tl.int64) + column, mask=inside, other=0.0)
+            tl.load(x + (start + row).to(tl.int64) * inner + column, mask=inside, other=0.0)
         )
         match = inside & ((values == wanted) | ((values != values) & (wanted != wanted)))
         first = tl.minimum(first, tl.where(match, (start + row).to(tl.int64), nowhere))

@@ -1,0 +1,112 @@
+"""The pictures: written where they were asked for, not empty, and different where the data differ."""
+
+import builtins
+
+import numpy as np
+import pytest
+
+from refnet import plot
+from refnet.errors import ArgumentError, RefnetError, UnknownNameError
+
+pytest.importorskip("matplotlib")
+
+CURVES = {"loss": [1.0, 0.5, 0.2], "accuracy": [0.3, 0.6, 0.9]}
+HELD_OUT = {**CURVES, "val_loss": [1.1, 0.7, 0.6], "val_accuracy": [0.2, 0.5, 0.8]}
+
+
+def pixels(path, least=(300, 300)):
+    """The picture as an array (height, width, 4), after a look at whether something is drawn in it."""
+    from matplotlib.image import imread
+
+    assert path.suffix == ".png"
+    assert path.stat().st_size > 4000
+    image = imread(path)
+    assert image.shape[0] >= least[0]
+    assert image.shape[1] >= least[1]
+    assert len(np.unique(image.reshape(-1, image.shape[-1]), axis=0)) > 20
+    return image
+
+
+def contains(image, colour):
+    wanted = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    return bool((np.abs(image[..., :3] - wanted) < 0.01).all(-1).any())
+
+
+def test_loss_curves(tmp_path):
+    path = plot.loss_curves(HELD_OUT, tmp_path / "new" / "folder" / "a.png", "A title")
+    assert path == tmp_path / "new" / "folder" / "a.png"
+    image = pixels(path)
+    assert contains(image, plot.BLUE)
+    assert contains(image, plot.RED)
+    assert not contains(pixels(plot.loss_curves(CURVES, tmp_path / "b.png")), plot.RED)
+    assert [p.name for p in path.parent.iterdir()] == ["a.png"]  # no unfinished file is left
+
+
+@pytest.mark.parametrize("losses", [[0.5], [0.0, 0.0], [-1.0, 1.0]])
+def test_loss_curves_of_odd_losses(tmp_path, losses):
+    pixels(plot.loss_curves({"loss": losses}, tmp_path / "a.png"))
+
+
+def test_compare_losses(tmp_path):
+    losses = {"numpy": [2.0, 1.0, 0.5, 0.2], "triton": [2.0, 1.0 + 1e-7, 0.5, 0.2 - 1e-8]}
+    bound, exact = [1e-6] * 4, [2.0 + 1e-8, 1.0, 0.5, 0.2]
+    image = pixels(plot.compare_losses(losses, bound, tmp_path / "a.png", exact=exact), (600, 800))
+    assert all(contains(image, colour) for colour in (plot.BLUE, plot.GREEN, plot.ORANGE))
+
+
+def test_compare_losses_that_are_all_equal(tmp_path):
+    pixels(plot.compare_losses({"a": [1.0, 0.5], "b": [1.0, 0.5]}, [1e-6] * 2, tmp_path / "a.png"))
+
+
+def test_predictions(tmp_path):
+    images, labels = np.random.default_rng(0).random((5, 8, 8)), np.array([0, 1, 2, 3, 4])
+    right = np.eye(10)[labels]
+    wrong = np.eye(10)[(labels + 1) % 10]
+    assert not contains(
+        pixels(plot.predictions(images, right, labels, tmp_path / "a.png")), plot.RED
+    )
+    assert contains(pixels(plot.predictions(images, wrong, labels, tmp_path / "b.png")), plot.RED)
+    pixels(plot.predictions(images[:1], right[:1], labels[:1], tmp_path / "c.png"), (200, 200))
+
+
+def test_activation_curves(tmp_path):
+    names = ["sigmoid", "relu", "binary_step", "gelu"]
+    image = pixels(plot.activation_curves(names, tmp_path / "a.png"))
+    assert contains(image, plot.BLUE)
+    assert contains(image, plot.RED)
+
+
+def test_what_cannot_be_drawn(tmp_path):
+    path = tmp_path / "a.png"
+    with pytest.raises(ArgumentError, match=r"history\['loss'\] is empty"):
+        plot.loss_curves({}, path)
+    with pytest.raises(ArgumentError, match="at least one image"):
+        plot.predictions(np.zeros((0, 8, 8)), np.zeros((0, 10)), np.zeros(0), path)
+    with pytest.raises(ArgumentError, match=r"elementwise activations, got \['softmax'\]"):
+        plot.activation_curves(["softmax"], path)
+    with pytest.raises(ArgumentError, match="got none"):
+        plot.activation_curves([], path)
+    with pytest.raises(UnknownNameError, match="did you mean 'relu'"):
+        plot.activation_curves(["rleu"], path)
+    assert not path.exists()
+
+
+def test_without_matplotlib(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def no_matplotlib(name, *rest):
+        if name.startswith("matplotlib"):
+            raise ImportError(f"No module named {name!r}")
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", no_matplotlib)
+    with pytest.raises(RefnetError, match=r"pip install 'refnet\[viz\]'"):
+        plot.loss_curves(CURVES, tmp_path / "a.png")
+
+
+def test_the_settings_of_matplotlib_stay(tmp_path):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    plot.loss_curves(CURVES, tmp_path / "a.png")
+    assert dict(matplotlib.rcParams) == before
