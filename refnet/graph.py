@@ -58,7 +58,8 @@ class Plan:
             write = [self._new_name("v", node.output(i)) for i in range(node.count)]
             given = [f"{k}={self._literal(k, v)}" for k, v in node.attributes.items()]
             function = self._function(node.op.name, node.inputs[0].backend.function(node.op))
-            lines.append(f"{', '.join(write)} = {function}({', '.join([*read, *given])})")
+            targets = ", ".join(write) + ("," if node.op.returns_tuple and node.count == 1 else "")
+            lines.append(f"{targets} = {function}({', '.join([*read, *given])})")
             last_use |= dict.fromkeys([*read, *write], number)
         results = [self._name(t) for t in outputs]
         kept = {*results, *arguments, *self._globals}

@@ -149,6 +149,11 @@ class Op:
         """True for an elementwise function of x alone that a layer may fuse behind a product."""
         return self.file == "activations" and self.inputs == ("x",) and self.primal is None
 
+    @property
+    def returns_tuple(self) -> bool:
+        """True if the function returns a tuple even when there is one result in it."""
+        return len(self.outputs) > 1 or (self.primal is not None and self.primal.variadic)
+
     def _split(
         self, arguments: tuple[Any, ...], attributes: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:

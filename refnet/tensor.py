@@ -543,12 +543,7 @@ def gradients(y: Tensor, xs: Sequence[Tensor], upstream: Any = None) -> list[Ten
     for node in reversed(order):
         if id(node) not in depends:
             continue
-        for index in range(1, len(node.op.outputs)):
-            if (id(node), index) in found:
-                name = node.op.outputs[index]
-                raise GradientError(
-                    f"{node.op.name}: no gradient flows through its result {name!r}"
-                )
+        _require_gradient(node, found)
         g = found.get((id(node), 0))
         if g is None:
             continue
@@ -578,14 +573,23 @@ def _depending(order: list[Node], wanted: set[tuple[int, int]]) -> set[int]:
     return depends
 
 
+def _require_gradient(node: Node, found: dict[tuple[int, int], Tensor]) -> None:
+    """Raise an error if a gradient that arrived at a node can go no further."""
+    arrived = [i for i in range(node.count) if (id(node), i) in found]
+    if arrived and node.op.gradient is None:
+        reason = "it is a gradient itself" if node.op.primal else "its row has no vjp"
+        raise GradientError(f"{node.op.name} cannot be differentiated: {reason}")
+    if arrived and arrived[-1] > 0:
+        name = node.op.outputs[arrived[-1]]
+        raise GradientError(f"{node.op.name}: no gradient flows through its result {name!r}")
+
+
 def _backward(
     node: Node, g: Tensor, wanted: set[tuple[int, int]], depends: set[int]
 ) -> Iterable[tuple[Tensor, Tensor]]:
     """Apply a node's vjp: (input, its gradient) for every input on the way to a wanted tensor."""
     op, vjp = node.op, node.op.gradient
-    if vjp is None:
-        reason = "it is a gradient itself" if op.primal else "its row has no vjp"
-        raise GradientError(f"{op.name} cannot be differentiated: {reason}")
+    assert vjp is not None
     inputs = list(_differentiable(node))
     on_path = [t.key in wanted or (t.node is not None and id(t.node) in depends) for t in inputs]
     attributes = {k: v for k, v in node.attributes.items() if k in vjp.attributes}

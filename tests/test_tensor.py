@@ -233,13 +233,13 @@ def test_upstream_is_where_the_gradient_starts(here):
 def test_several_outputs(here):
     """Gradients flow through the first result; the others are there to be saved."""
     logits, labels = tensor(A), tensor([0, 2])
-    loss, log_sum_exp = TABLE["sparse_softmax_cross_entropy"](logits, labels)
+    loss, _, log_sum = TABLE["sparse_softmax_cross_entropy"](logits, labels)
     p = np.exp(A) / np.exp(A).sum(1, keepdims=True)
     found, to_labels = gradients(loss, [logits, labels])
     close(found, p - np.eye(3)[[0, 2]])
     assert to_labels is None
-    with pytest.raises(GradientError, match="'log_sum_exp'"):
-        gradients(log_sum_exp, [logits])
+    with pytest.raises(GradientError, match="'log_sum'"):
+        gradients(log_sum, [logits])
     parts = gradients(TABLE["concatenate"](logits, logits * 2.0, axis=1).sum(), [logits])
     close(parts[0], np.full((2, 3), 3.0))
 
@@ -257,7 +257,7 @@ def test_a_chain_of_100_000_ops():
         y = -y
     assert gradients(y, [x])[0].numpy() == -1.0
     plan = Plan([x], [y])
-    assert len(plan.steps) == 99_999
+    assert plan.steps == 99_999
     assert plan(np.array(5.0))[0] == -5.0
     del plan, y  # a recursive clean-up would overflow the stack here
 

@@ -70,8 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; the exit code is 1 if the accuracy or the bound is missed."""
     activations.get(arguments.activation)
-    writable(arguments.out)
     other, missing = _other(arguments.backend)
+    writable(arguments.out)
     train, held_out = _digits()
 
     model, reached = _train(arguments, train, held_out)

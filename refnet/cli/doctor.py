@@ -11,6 +11,7 @@ from refnet import __version__
 from refnet import backend as backends
 from refnet.agreement import cases_of, compare
 from refnet.cli.output import BAD, GOOD, HEADING, QUIET, say, table
+from refnet.errors import RefnetError
 from refnet.op import TABLE
 
 #: package: what it is for, and what installs it
@@ -99,6 +100,7 @@ def _backend(name: str) -> bool:
 
 
 def _line(error: object) -> str:
-    """An error as one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if not isinstance(error, Exception) else f"{type(error).__name__}: {text}"
+    """An error as one line; those that are not ours with their type."""
+    text = " ".join(str(error).split()).partition("cannot run here: ")
+    ours = isinstance(error, (RefnetError, str))
+    return (text[2] or text[0]) if ours else f"{type(error).__name__}: {text[2] or text[0]}"

@@ -69,10 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise unknown_name("data set", arguments.data, DATA)
     (x, y), (x_held_out, y_held_out) = DATA[arguments.data].load_data()
     classes = int(max(y.max(), y_held_out.max())) + 1
-    if hasattr(arguments, "out"):
-        writable(arguments.out)
     backend = backends.get(getattr(arguments, "backend", None))
     model = _model(arguments, x.shape[1:], classes, backend)
+    if hasattr(arguments, "out"):
+        writable(arguments.out)
     if not isinstance(model.loss, losses.SparseCategoricalCrossentropy):
         y, y_held_out = (utils.to_categorical(labels, classes) for labels in (y, y_held_out))
 
