@@ -38,6 +38,6 @@ class Dropout(Layer):
     def call(self, x: Any, training: bool = False) -> Any:
         if not training or self.rate == 0:
             return x
-        key = TABLE["add"](self.key, np.array([0, 1]))  # a copy: the gradient will read it again
+        key = TABLE["add"](self.key, [0, 1])  # a copy: the gradient will read it again
         self.updates.append(TABLE["assign"](self.key, key))
         return TABLE["dropout"](x, key, rate=self.rate)
