@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from refnet_triton.ops.reductions import rounded, summed
+from refnet_triton.memory import rounded
+from refnet_triton.ops.reductions import summed
 from refnet_triton.pointwise import pointwise
 
 # isort: split

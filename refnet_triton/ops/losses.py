@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 
 from refnet_triton import mathematics
-from refnet_triton.ops.reductions import contiguous, mean, rounded, spread, summed, wide
+from refnet_triton.memory import contiguous, rounded, wide
+from refnet_triton.ops.reductions import mean, spread, summed
 from refnet_triton.ops.softmax import online_sum
 from refnet_triton.pointwise import pointwise
 from refnet_triton.runtime import INTERPRETED, LAUNCH, check_tensors, narrow, on_device_of, widen

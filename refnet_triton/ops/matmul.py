@@ -13,8 +13,9 @@ import math
 import torch
 
 from refnet.ops import TABLE
+from refnet_triton.memory import contiguous, rounded
 from refnet_triton.ops import activations
-from refnet_triton.ops.reductions import contiguous, rounded, sum, sum_to
+from refnet_triton.ops.reductions import sum, sum_to
 from refnet_triton.runtime import INTERPRETED, LAUNCH, check_tensors, narrow, on_device_of, widen
 
 # isort: split

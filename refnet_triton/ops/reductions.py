@@ -15,7 +15,8 @@ import math
 import torch
 
 from refnet_triton import mathematics
-from refnet_triton.pointwise import copy_, pointwise
+from refnet_triton.memory import contiguous, rounded, wide
+from refnet_triton.pointwise import pointwise
 from refnet_triton.runtime import INTERPRETED, LAUNCH, check_tensors, narrow, on_device_of, widen
 
 # isort: split
@@ -141,12 +142,6 @@ def _partial(x, outer, parts, inner):
     return torch.empty((outer, parts, inner), dtype=dtype, device=x.device)
 
 
-def contiguous(x):
-    return (
-        x if x.is_contiguous() else copy_(torch.empty(x.shape, dtype=x.dtype, device=x.device), x)
-    )
-
-
 def _axes(x, axis):
     """The reduced axes, counted from 0, in ascending order."""
     if axis is None:
@@ -167,16 +162,12 @@ def _along(x, axis, keepdims, how, divisor=1.0):
         outer, length = math.prod(y.shape[:begin]), math.prod(y.shape[begin:end])
         inner = math.prod(y.shape[end:])
         shape = [*y.shape[:begin], *[1] * (end - begin), *y.shape[end:]]
-        wide = torch.float64 if dtype == torch.float64 else torch.float32
-        y = _reduce(y, outer, length, inner, how, divisor if last else 1.0, dtype if last else wide)
+        between = torch.float64 if dtype == torch.float64 else torch.float32
+        kind, n = (dtype, divisor) if last else (between, 1.0)
+        y = _reduce(y, outer, length, inner, how, n, kind)
         y = y.reshape(shape)
-    if not groups:
-        y = copy_(torch.empty_like(y), y)
-    return (
-        y.reshape(kept)
-        if keepdims
-        else y.reshape([n for i, n in enumerate(x.shape) if i not in axes])
-    )
+    dropped = [n for i, n in enumerate(x.shape) if i not in axes]
+    return y.reshape(kept if keepdims else dropped)
 
 
 def _groups(axes):
@@ -318,16 +309,3 @@ def summed(gradients, g, *inputs, of=None):
     terms = terms if isinstance(terms, tuple) else (terms,)
     sums = [sum_to(term, x.shape) for term, x in zip(terms, of, strict=True)]
     return tuple(rounded(y, x.dtype) for y, x in zip(sums, of, strict=True))
-
-
-def rounded(x, dtype):
-    """x in another type, rounded to the nearest; x itself if it has that type."""
-    if x.dtype == dtype:
-        return x
-    return copy_(torch.empty(x.shape, dtype=dtype, device=x.device), x)
-
-
-def wide(x):
-    """Half types as float32: for what is summed before it is rounded."""
-    half = x.dtype in (torch.float16, torch.bfloat16)
-    return rounded(x, torch.float32) if half else x

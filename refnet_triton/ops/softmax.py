@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from refnet_triton import mathematics
-from refnet_triton.ops.reductions import contiguous
+from refnet_triton.memory import contiguous
 from refnet_triton.runtime import INTERPRETED, LAUNCH, check_tensors, narrow, on_device_of, widen
 
 # isort: split
