@@ -38,8 +38,8 @@ class Examples:
 
     def split(self, share: float) -> tuple[Examples, Examples]:
         """All but the last `share` of the examples, and these, as Keras' validation_split does."""
-        if not 0 < share < 1:
-            raise ArgumentError(f"validation_split is between 0 and 1, got {share}")
+        if not (isinstance(share, (int, float)) and 0 < share < 1):
+            raise ArgumentError(f"validation_split is between 0 and 1, got {share!r}")
         at = int(len(self) * (1 - share))
         if not 0 < at < len(self):
             raise ArgumentError(f"validation_split={share} of {len(self)} examples leaves none")
@@ -117,6 +117,10 @@ def _same_length(name: str, array: Array, x: Array) -> None:
 def _class_weights(y: Array | None, class_weight: Mapping[int, float]) -> Array:
     if y is None:
         raise ArgumentError("class_weight needs targets y")
+    if not isinstance(class_weight, Mapping):
+        raise ArgumentError(f"class_weight maps class numbers to weights, got {class_weight!r}")
+    if not all(np.isfinite(w) for w in class_weight.values()):
+        raise DataError(f"class_weight holds NaN or infinity: {dict(class_weight)}")
     classes = y if y.ndim == 1 else y.argmax(-1) if y.shape[-1] > 1 else y[:, 0]
     missing = sorted({int(c) for c in np.unique(classes)} - {int(c) for c in class_weight})
     if missing:

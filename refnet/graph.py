@@ -16,7 +16,7 @@ from typing import Any
 
 from refnet.backend import Array
 from refnet.errors import NotReadyError
-from refnet.tensor import Tensor, recorded
+from refnet.tensor import Node, Tensor, Variable, recorded
 
 
 class Plan:
@@ -40,6 +40,7 @@ class Plan:
     def plan(v0):
         v1 = multiply(v0, v0)
         v3 = add(v1, c2)
+        del v1
         return (v3,)
     """
 
@@ -53,7 +54,12 @@ class Plan:
         lines: list[str] = []
         body: list[str] = []
         last_use: dict[str, int] = {}
-        for number, node in enumerate(order):
+        for node in order:
+            if self._is_constant(node):
+                for i, value in enumerate(node.values or ()):
+                    self._globals[self._new_name("c", node.output(i))] = value
+                continue
+            number = len(lines)
             read = [self._name(t) for t in node.inputs]
             write = [self._new_name("v", node.output(i)) for i in range(node.count)]
             given = [f"{k}={self._literal(k, v)}" for k, v in node.attributes.items()]
@@ -73,11 +79,26 @@ class Plan:
         self.source = "\n    ".join([f"def plan({', '.join(arguments)}):", *body])
         exec(self.source, self._globals)
         self._run: Callable[..., tuple[Array, ...]] = self._globals["plan"]
-        self.steps = len(order)
+        self.steps = len(lines)
 
     def __call__(self, *arguments: Array) -> tuple[Array, ...]:
         """Run the plan on the inputs' values (backend arrays, in the order of `inputs`)."""
         return self._run(*arguments)
+
+    def _is_constant(self, node: Node) -> bool:
+        """Whether no run can change the results: they depend on shapes and on constants alone."""
+        op, names = node.op, node.op.inputs if not node.op.variadic else ("",) * len(node.inputs)
+        return (
+            not op.writes
+            and node.values is not None
+            and all(
+                self._names.get(t.key, "c").startswith("c")
+                and (t.node is not None or t.value is not None)
+                and not isinstance(t, Variable)
+                for name, t in zip(names, node.inputs, strict=True)
+                if name not in op.shape_of
+            )
+        )
 
     def _new_name(self, kind: str, t: Tensor) -> str:
         self._names[t.key] = f"{kind}{len(self._names)}"

@@ -155,9 +155,14 @@ class Loss:
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of a batch: the mean of w · L (or the sum, or each)."""
+        y_true, y_pred = _array(y_true), _array(y_pred)
         losses = self.per_example(y_true, y_pred)
         if sample_weight is not None:
-            losses = TABLE["multiply"](losses, sample_weight)
+            w = _array(
+                sample_weight
+            )  # one for each example, whatever else the losses have axes for
+            shape = (*w.shape[: losses.ndim], *(1,) * (losses.ndim - w.ndim))
+            losses = TABLE["multiply"](losses, w if w.shape == shape else w.reshape(shape))
         return REDUCTIONS[self.reduction](losses)
 
     def check(self, y: np.ndarray[Any, Any], output_shape: tuple[int | None, ...]) -> None:
@@ -170,6 +175,10 @@ class Loss:
 
     def __repr__(self) -> str:
         return f"<loss {self.name}>"
+
+
+def _array(values: Any) -> Any:
+    return values if isinstance(values, Tensor) else np.asarray(values)
 
 
 REDUCTIONS: dict[str, Callable[[Any], Any]] = {

@@ -12,7 +12,7 @@ from refnet import config, losses, optimizers
 from refnet import metrics as measures
 from refnet.callbacks import Callback, Callbacks, History, Logs, progress
 from refnet.data import Examples, examples
-from refnet.errors import ArgumentError, NotReadyError
+from refnet.errors import ArgumentError, NotReadyError, ShapeError
 from refnet.layers.layer import Layer, Shape, assign_all
 from refnet.naming import unique_name
 from refnet.optimizers import Optimizer
@@ -43,6 +43,7 @@ class Sequential:
         self.stop_training = False
         self.history: History | None = None
         self._compiled: tuple[Optimizer, losses.Loss, list[measures.Metric]] | None = None
+        self._arrays: list[Any] = []
         self._steps: dict[Callable[..., Step], Step] = {}
         for layer in layers:
             self.add(layer)
@@ -66,6 +67,8 @@ class Sequential:
 
     def pop(self) -> Layer:
         """Remove the last layer and return it."""
+        if not self.layers:
+            raise NotReadyError(f"{self.name} has no layers")
         layer = self.layers.pop()
         self.output_shape = None
         if self.layers and self.layers[0].input_shape is not None:
@@ -74,20 +77,40 @@ class Sequential:
 
     def build(self, input_shape: Shape) -> None:
         """Make the weights of all layers for inputs of this shape (with the batch, None)."""
+        output_shape = self.compute_output_shape(input_shape)
         shape = (None, *input_shape[1:])
         with backends.use_backend(self.backend):
             for layer in self.layers:
                 layer.ensure_built(shape)
                 shape = layer.compute_output_shape(shape)
-        self.output_shape = shape
+        self.output_shape = output_shape
         self._gather_parameters()
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The shape of the output for inputs of this shape. Nothing is built; what is must fit."""
+        shape: Shape = (None, *input_shape[1:])
+        for layer in self.layers:
+            if layer.built:
+                layer.check_input(shape)
+            shape = layer.compute_output_shape(shape)
+        return shape
 
     def _gather_parameters(self) -> None:
         """Make the trainable weights views of one vector; forget steps recorded with other arrays."""
         trainable = self.trainable_weights
-        if self.parameters is None or self.parameters.variables != trainable:
+        if self.parameters is None or not _same(self.parameters.variables, trainable):
             self.parameters = Parameters(trainable) if trainable else None
+        elif not self.parameters.holds(trainable):
+            self.parameters.take_back()
+        self._arrays = [w.value for w in self.weights]
         self._steps = {}
+
+    def _gathered(self) -> bool:
+        """Whether θ holds the trainable weights, and no weight's array has been replaced."""
+        known = self.parameters.variables if self.parameters else []
+        return _same(known, self.trainable_weights) and _same(
+            self._arrays, [w.value for w in self.weights]
+        )
 
     @property
     def built(self) -> bool:
@@ -110,9 +133,14 @@ class Sequential:
         inside = set(map(id, self.parameters.variables)) if self.parameters else set()
         if self.parameters is not None:
             self.parameters.to(there)
-        for variable in [*(w for w in self.weights if id(w) not in inside), *memory]:
+        for variable in [
+            *(w for w in self.weights if id(w) not in inside),
+            *(v for layer in self.layers for v in layer.state),
+            *memory,
+        ]:
             move(variable, there)
         self.backend = there
+        self._arrays = [w.value for w in self.weights]
         self._steps = {}
         return self
 
@@ -186,15 +214,20 @@ class Sequential:
         self,
         optimizer: str | Optimizer = "rmsprop",
         loss: str | losses.Loss | Callable[..., Any] | None = None,
-        metrics: Sequence[Any] = (),
+        metrics: Sequence[Any] | None = None,
     ) -> None:
         """Choose how to learn: the optimizer, the loss and the metrics, by name or as objects."""
         if loss is None:
             raise ArgumentError(f"{self.name}: compile() needs a loss, e.g. 'mean_squared_error'")
+        loss = losses.get(loss)
+        if loss.reduction == "none":
+            raise ArgumentError(
+                f"{self.name}: training needs one number, not {loss}: reduction='none'"
+            )
         self._compiled = (
             optimizers.get(optimizer),
-            losses.get(loss),
-            [measures.get(m) for m in metrics],
+            loss,
+            [measures.get(m) for m in metrics or ()],
         )
         self._steps = {}
 
@@ -227,10 +260,10 @@ class Sequential:
         self,
         x: Any,
         y: Any,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = "auto",
-        callbacks: Sequence[Callback] = (),
+        callbacks: Callback | Sequence[Callback] | None = None,
         validation_split: float = 0.0,
         validation_data: tuple[Any, ...] | None = None,
         shuffle: bool = True,
@@ -249,12 +282,16 @@ class Sequential:
         A refnet error if the model is not compiled or the data do not fit; no weight has changed then.
         """
         self._ready("fit")
-        _require_whole("batch_size", batch_size)
+        batch_size = _batch_size(batch_size)
+        if isinstance(callbacks, Callback):
+            callbacks = [callbacks]
+        elif not isinstance(callbacks or (), (list, tuple)):
+            raise ArgumentError(f"callbacks is a list of callback objects, got {callbacks!r}")
         _require_whole("epochs", epochs, least=0)
         data = self._examples(x, y, sample_weight, class_weight)
         validation = None
         if validation_data is not None:
-            if len(validation_data) not in (2, 3):
+            if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
                 raise ArgumentError("validation_data is (x, y) or (x, y, sample_weight)")
             validation = self._examples(*validation_data)
         elif validation_split:
@@ -263,7 +300,7 @@ class Sequential:
         self.stop_training = False
         self.history = History()
         hooks = Callbacks(
-            [self.history, *callbacks, *progress(verbose)],
+            [self.history, *(callbacks or ()), *progress(verbose)],
             self,
             epochs=epochs,
             steps=steps,
@@ -274,7 +311,9 @@ class Sequential:
             hooks("on_epoch_begin", epoch, None)
             logs = self._train_epoch(data, batch_size, shuffle, hooks)
             if validation is not None:
+                hooks("on_test_begin", None)
                 held_out = self._evaluate(validation, batch_size)
+                hooks("on_test_end", held_out)
                 logs |= {f"val_{name}": value for name, value in held_out.items()}
             hooks("on_epoch_end", epoch, logs)
             if self.stop_training:
@@ -328,13 +367,14 @@ class Sequential:
         self,
         x: Any,
         y: Any,
-        batch_size: int = 32,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
         sample_weight: Any = None,
         return_dict: bool = False,
     ) -> Any:
         """The loss, followed by the metrics if there are any; as a dict with return_dict=True."""
         self._ready("evaluate")
-        _require_whole("batch_size", batch_size)
+        batch_size = _batch_size(batch_size)
         logs = self._evaluate(self._examples(x, y, sample_weight), batch_size)
         return _shown(logs, return_dict)
 
@@ -344,10 +384,14 @@ class Sequential:
         results = [(len(batch[0]), step(*batch)) for batch in data.batches(batch_size)]
         return self._read(means, results)
 
-    def predict(self, x: Any, batch_size: int = 32) -> np.ndarray[Any, Any]:
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: int | str = "auto"
+    ) -> np.ndarray[Any, Any]:
         """The outputs for all examples, as one NumPy array."""
-        _require_whole("batch_size", batch_size)
-        data = self._inputs(examples(x))
+        batch_size = _batch_size(batch_size)
+        data = examples(x)
+        self._fitting(data.x)
+        self._ensure_built(data.x)
         step = self._step(prediction_step)
         return np.concatenate(
             [self.backend.numpy(step(batch[0])[0]) for batch in data.batches(batch_size)]
@@ -372,7 +416,7 @@ class Sequential:
         self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """The loss and the metrics of one batch; nothing changes."""
-        return self.evaluate(x, y, np.shape(x)[0], sample_weight, return_dict)
+        return self.evaluate(x, y, np.shape(x)[0], 0, sample_weight, return_dict)
 
     def predict_on_batch(self, x: Any) -> np.ndarray[Any, Any]:
         """The outputs for one batch."""
@@ -380,19 +424,18 @@ class Sequential:
 
     # -- checking ------------------------------------------------------------------------------
 
-    def _inputs(self, data: Examples) -> Examples:
-        """Data whose x fits the first layer; builds the model if this is the first it sees."""
+    def _fitting(self, x: np.ndarray[Any, Any]) -> Shape:
+        """The output's shape for these inputs, which have to fit. Nothing is built yet."""
         if not self.layers:
             raise NotReadyError(f"{self.name} has no layers")
-        shape = (None, *data.x.shape[1:])
+        return self.compute_output_shape(x.shape)
+
+    def _ensure_built(self, x: np.ndarray[Any, Any]) -> None:
+        """Build the model for these inputs, if it is not; gather weights that were frozen or taken."""
         if not self.built:
-            self.build(shape)
-        elif self.trainable_weights != (self.parameters.variables if self.parameters else []):
+            self.build(x.shape)
+        elif not self._gathered():
             self._gather_parameters()
-        for layer in self.layers:
-            layer.check_input(shape)
-            shape = layer.compute_output_shape(shape)
-        return data
 
     def _examples(
         self,
@@ -402,27 +445,52 @@ class Sequential:
         class_weight: Mapping[int, float] | None = None,
     ) -> Examples:
         """Checked data for training or evaluation: x fits the input, y the loss and the output."""
-        data = self._inputs(examples(x, y, sample_weight, class_weight))
-        assert data.y is not None and self.output_shape is not None
+        data = examples(x, y, sample_weight, class_weight)
+        data = self._targets(data, self._fitting(data.x))
+        self._ensure_built(data.x)
+        return data
+
+    def _targets(self, data: Examples, output_shape: Shape) -> Examples:
+        """The same data, with y and the weights in the shapes that the loss and the output have."""
+        assert data.y is not None
         y = data.y
-        one_column = len(self.output_shape) == y.ndim + 1 and self.output_shape[-1] == 1
+        one_column = len(output_shape) == y.ndim + 1 and output_shape[-1] == 1
         sparse = isinstance(self.loss, losses.SparseCategoricalCrossentropy)
         if one_column and not sparse:
             y = y[..., None]  # (n,) beside outputs (n, 1), as in Keras
-        elif sparse and y.ndim == len(self.output_shape) and y.shape[-1] == 1:
+        elif sparse and y.ndim == len(output_shape) and y.shape[-1] == 1:
             y = y[..., 0]
-        self.loss.check(y, self.output_shape)
+        self.loss.check(y, output_shape)
         if not sparse:
             y = y.astype(config.floatx(), copy=False)
-        return Examples(data.x, y, data.weights)
+        weights, losses_shape = data.weights, (y if sparse else y[..., 0]).shape
+        if weights is not None:
+            while weights.ndim > len(losses_shape) and weights.shape[-1] == 1:
+                weights = weights[..., 0]
+            if weights.shape != losses_shape[: weights.ndim]:
+                raise ShapeError(
+                    f"sample_weight is one number for each example, ({len(y)},), got {weights.shape}"
+                )
+        return Examples(data.x, y, weights)
 
     def __repr__(self) -> str:
         return f"<Sequential {self.name!r} of {len(self.layers)} layers on {self.backend.name}>"
 
 
+def _same(these: Sequence[Any], those: Sequence[Any]) -> bool:
+    """Whether two lists hold the same objects. (== on tensors would compare elements.)"""
+    return len(these) == len(those) and all(a is b for a, b in zip(these, those, strict=True))
+
+
 def _shown(logs: Logs, return_dict: bool) -> Any:
     values = list(logs.values())
     return logs if return_dict else values[0] if len(values) == 1 else values
+
+
+def _batch_size(given: int | None) -> int:
+    """Keras' default where none is given."""
+    _require_whole("batch_size", 32 if given is None else given)
+    return 32 if given is None else int(given)
 
 
 def _require_whole(name: str, value: Any, least: int = 1) -> None:

@@ -76,6 +76,9 @@ class Op:
     flops
         Arithmetic operations as a function of the inputs, for ops that compute more than they
         read (products); None for ops whose cost is the bytes they move.
+    shape_of
+        Inputs of which only the shape and type count: a plan computes what depends on nothing else
+        once, when it is made.
     gradient
         The vjp op, or None.
     """
@@ -92,6 +95,7 @@ class Op:
         error: Bound | None = None,
         kinks: Sequence[Kink] = (),
         flops: Function | None = None,
+        shape_of: str = "",
         primal: Op | None = None,
     ) -> None:
         parameters = inspect.signature(function).parameters.values()
@@ -110,6 +114,7 @@ class Op:
         self.error = error
         self.kinks = tuple(kinks)
         self.flops = flops
+        self.shape_of = tuple(shape_of.split())
         self.primal = primal
         self.gradient: Op | None = None
         self.__name__ = self.__qualname__ = function.__name__

@@ -58,6 +58,22 @@ class Parameters:
             shape = tuple(n or 0 for n in variable.shape)
             variable.value = theta[start : start + variable.size].reshape(shape)
             variable.backend = self.theta.backend
+        self._views = [variable.value for variable in self.variables]
+
+    def holds(self, variables: Sequence[Variable]) -> bool:
+        """Whether these very variables lie here, and no other model has taken them since."""
+        return len(variables) == len(self.variables) and all(
+            a is b and a.value is view
+            for a, b, view in zip(variables, self.variables, self._views, strict=True)
+        )
+
+    def take_back(self) -> None:
+        """Copy the variables' values into θ, and make them views of it again."""
+        values = np.zeros(self.size, self.theta.dtype)
+        for variable, start in zip(self.variables, self.offsets, strict=True):
+            values[start : start + variable.size] = variable.numpy().reshape(-1)
+        self.theta.assign(values)
+        self._make_views()
 
     def pack(self, gradients: Sequence[Tensor | None]) -> Any:
         """The gradients of the variables as one vector laid out like θ; None stands for zeros."""

@@ -72,9 +72,11 @@ class PReLU(Layer):
         self._alpha = alpha_initializer, alpha_regularizer
         self.shared_axes = tuple(shared_axes or ())
 
-    def build(self, input_shape: Shape) -> None:
+    def make_weights(self, input_shape: Shape) -> None:
         lengths = list(input_shape)
         for axis in self.shared_axes:
+            if not 0 < axis < len(lengths):
+                raise self.wrong_shape(f"with an axis {axis} (shared_axes)", input_shape)
             lengths[axis] = 1
         if any(n is None for n in lengths[1:]):
             raise self.wrong_shape("with known lengths", input_shape)

@@ -50,10 +50,10 @@ class Dense(Layer):
         self._kernel = kernel_initializer, kernel_regularizer
         self._bias = bias_initializer, bias_regularizer
 
-    def build(self, input_shape: Shape) -> None:
+    def make_weights(self, input_shape: Shape) -> None:
+        self.compute_output_shape(input_shape)  # raises if it has no last axis to connect
         inputs = input_shape[-1]
-        if len(input_shape) < 2 or inputs is None:
-            raise self.wrong_shape("(batch, inputs)", input_shape)
+        assert inputs is not None
         self.kernel = self.add_weight("kernel", (inputs, self.units), *self._kernel)
         if self.use_bias:
             self.bias = self.add_weight("bias", (self.units,), *self._bias)
@@ -75,6 +75,8 @@ class Dense(Layer):
         return f(TABLE["linear"](x, self.kernel, self.bias)[0])
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) < 2 or input_shape[-1] is None:
+            raise self.wrong_shape("(batch, inputs)", input_shape)
         return (*input_shape[:-1], self.units)
 
 

@@ -22,18 +22,18 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, seed: int | None = None, **common: Any) -> None:
         super().__init__(**common)
-        if not 0 <= rate < 1:
+        if not (isinstance(rate, (int, float)) and 0 <= rate < 1):
             raise ArgumentError(
-                f"Dropout {self.name!r}: rate is at least 0 and below 1, got {rate}"
+                f"Dropout {self.name!r}: rate is at least 0 and below 1, got {rate!r}"
             )
         self.rate, self.seed = float(rate), seed
 
-    def build(self, input_shape: Shape) -> None:
+    def make_weights(self, input_shape: Shape) -> None:
         seed, stream = next_key(self.seed)
         # a generator of this layer's own; each call takes the next stream
         first = np.array([(seed ^ (stream * 0x9E3779B9)) & 0xFFFFFFFF, 0])
         self.key = Variable(first, name=f"{self.name}/key", trainable=False)
-        self.weights.append(self.key)
+        self.state.append(self.key)
 
     def call(self, x: Any, training: bool = False) -> Any:
         if not training or self.rate == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from refnet.errors import ArgumentError
 from refnet.layers.layer import Layer
 
 
@@ -18,7 +19,10 @@ class Input(Layer):
     """
 
     def __init__(self, shape: Sequence[int], name: str | None = None) -> None:
-        super().__init__(name=name, input_shape=(shape,) if isinstance(shape, int) else shape)
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        super().__init__(name=name, input_shape=shape)
+        if not all(n is None or (isinstance(n, int) and n >= 0) for n in shape):
+            raise ArgumentError(f"Input {self.name!r}: shape is a tuple of lengths, got {shape}")
         self.built = True
 
     def check_input(self, shape: tuple[int | None, ...]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from refnet import config, initializers, regularizers
-from refnet.errors import ShapeError
+from refnet.errors import DTypeError, ShapeError
 from refnet.naming import snake_case, unique_name
 from refnet.tensor import Tensor, Variable, tensor
 
@@ -18,8 +18,8 @@ Shape = tuple[int | None, ...]
 class Layer:
     """A function with weights.
 
-    A subclass overrides `build` (make the weights for an input shape), `call` (compute the output)
-    and `compute_output_shape`. Shapes include the batch, whose length is None when it is open.
+    A subclass overrides `make_weights` (for an input shape), `call` (compute the output) and
+    `compute_output_shape`. Shapes include the batch, whose length is None when it is open.
 
     Parameters
     ----------
@@ -39,13 +39,15 @@ class Layer:
         self.input_shape: Shape | None = None if input_shape is None else (None, *input_shape)
         self.built = False
         self.weights: list[Variable] = []
+        #: what changes in a call and is no weight: the keys of random numbers
+        self.state: list[Variable] = []
         #: tensors made by in-place updates during the last call: a traced step has to run them too
         self.updates: list[Tensor] = []
         self._penalties: list[tuple[regularizers.Regularizer, Variable]] = []
 
     # -- what a subclass says ------------------------------------------------------------------
 
-    def build(self, input_shape: Shape) -> None:
+    def make_weights(self, input_shape: Shape) -> None:
         """Make the weights for inputs of this shape. Called once, before the first use."""
 
     def call(self, x: Any, training: bool = False) -> Any:
@@ -61,17 +63,28 @@ class Layer:
     def __call__(self, x: Any, training: bool = False) -> Any:
         """Apply the layer to a batch, a tensor or an array, building it first if need be."""
         if not isinstance(x, Tensor):
-            x = tensor(np.asarray(x, config.floatx()) if isinstance(x, (list, tuple)) else x)
+            own = isinstance(x, (list, tuple, np.ndarray))
+            x = tensor(np.asarray(x, config.floatx()) if own else x)
         self.ensure_built(x.shape)
         self.updates = []
         return self.call(x, training=training)
 
+    def build(self, input_shape: Shape) -> None:
+        """Make the weights for inputs of this shape, unless they are made; all of them, or none."""
+        if self.built:
+            return
+        try:
+            self.make_weights(input_shape)
+        except Exception:
+            self.weights, self.state, self._penalties = [], [], []
+            raise
+        self.input_shape = (None, *input_shape[1:])
+        self.built = True
+
     def ensure_built(self, input_shape: Shape) -> None:
-        """Build the layer unless it is built; check that the input fits it if it is."""
-        if not self.built:
-            self.build(input_shape)
-            self.input_shape = (None, *input_shape[1:])
-            self.built = True
+        """Build the layer unless it is built, and check that the input fits it."""
+        self.build(input_shape)
+        self.built = True  # also where a subclass brought a `build` of its own, as in Keras
         self.check_input(input_shape)
 
     def check_input(self, shape: Shape) -> None:
@@ -137,10 +150,15 @@ def assign_all(owner: str, variables: Sequence[Variable], values: Sequence[Any])
     """Overwrite variables with arrays, all or none: everything is checked before anything changes."""
     if len(values) != len(variables):
         raise ShapeError(f"{owner} has {len(variables)} weights, got {len(values)} arrays")
+    arrays = []
     for variable, value in zip(variables, values, strict=True):
-        if tuple(np.shape(value)) != variable.shape:
+        try:
+            arrays.append(np.asarray(value, variable.dtype))
+        except (TypeError, ValueError) as error:
+            raise DTypeError(f"{owner}: weight {variable.name!r} cannot be set: {error}") from error
+        if arrays[-1].shape != variable.shape:
             raise ShapeError(
                 f"{owner}: weight {variable.name!r} has shape {variable.shape}, got {np.shape(value)}"
             )
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(np.asarray(value, variable.dtype))
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)

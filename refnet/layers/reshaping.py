@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from refnet.errors import ShapeError
+from refnet.errors import ArgumentError, ShapeError
 from refnet.layers.layer import Layer, Shape
 from refnet.ops import TABLE
 
@@ -16,6 +16,12 @@ class Reshape(Layer):
 
     def __init__(self, target_shape: Sequence[int], **common: Any) -> None:
         super().__init__(**common)
+        given = target_shape if isinstance(target_shape, Sequence) else (None,)
+        if not all(isinstance(n, int) and n >= -1 for n in given):
+            raise ArgumentError(
+                f"{type(self).__name__} {self.name!r}: target_shape is a tuple of lengths, one of which "
+                f"may be -1, got {target_shape!r}"
+            )
         self.target_shape = tuple(target_shape)
 
     def call(self, x: Any, training: bool = False) -> Any:

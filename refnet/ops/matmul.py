@@ -178,5 +178,5 @@ def linear_vjp(g, x, kernel, saved, activation="identity", wrt=("x", "kernel", "
     dz = activation_vjp(g, saved, activation)
     dx = dz @ kernel.T if "x" in wrt else None
     dkernel = as_rows(x).T @ as_rows(dz) if "kernel" in wrt else None
-    dbias = np.sum(as_rows(dz), axis=0) if "bias" in wrt else None
+    dbias = as_rows(dz).sum(0) if "bias" in wrt else None
     return dx, dkernel, dbias

@@ -52,7 +52,7 @@ def sum(x, axis=None, keepdims=False):
     return np.sum(x, axis, keepdims=keepdims)
 
 
-@sum.vjp(error=exact())
+@sum.vjp(error=exact(), shape_of="x")
 def sum_vjp(g, x, axis=None, keepdims=False):
     r"""∂L/∂x_i = g: every term of a sum passes on the whole of g."""
     return stretched(spread(g, x, axis, keepdims), x)
@@ -64,7 +64,7 @@ def mean(x, axis=None, keepdims=False):
     return np.sum(x, axis, keepdims=keepdims) / reduced_count(x, axis)
 
 
-@mean.vjp(error=ulp(1))
+@mean.vjp(error=ulp(1), shape_of="x")
 def mean_vjp(g, x, axis=None, keepdims=False):
     r"""∂L/∂x_i = g / n"""
     share = g / reduced_count(x, axis)

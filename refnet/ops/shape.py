@@ -200,7 +200,7 @@ FILLS = _arrangements(
 )
 
 
-@op(cases=FILLS, wrt="", error=exact())
+@op(cases=FILLS, wrt="", error=exact(), shape_of="x")
 def full_like(x, value=0.0):
     r"""y: an array of x's shape and type with `value` everywhere"""
     return np.full(np.shape(x), value, np.result_type(x))
@@ -219,7 +219,7 @@ def pack(*xs, offsets=(), size=0):
     r"""y: a vector of `size` numbers that holds x_i, flattened, from offset i on, and 0 elsewhere"""
     y = np.zeros(size, np.result_type(*xs))
     for x, offset in zip(xs, offsets, strict=True):
-        y[offset : offset + np.size(x)] = np.reshape(x, -1)
+        y[offset : offset + x.size] = x.reshape(-1)
     return y
 
 

@@ -5,6 +5,7 @@
 Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-07)
 """
 
+from refnet.errors import ArgumentError
 from refnet.naming import look_up
 from refnet.optimizers.optimizer import Optimizer
 from refnet.optimizers.rules import SGD, Adam, RMSprop
@@ -16,7 +17,10 @@ def get(identifier: str | Optimizer) -> Optimizer:
     """The optimizer of this name, with Keras' defaults; an optimizer is returned as it is."""
     if isinstance(identifier, Optimizer):
         return identifier
-    found: Optimizer = look_up("optimizer", identifier, OPTIMIZERS)
+    name = identifier.lower() if isinstance(identifier, str) else identifier
+    found = look_up("optimizer", name if name in OPTIMIZERS else identifier, OPTIMIZERS)
+    if not isinstance(found, Optimizer):
+        raise ArgumentError(f"optimizer is a name or an Optimizer, got {identifier!r}")
     return found
 
 

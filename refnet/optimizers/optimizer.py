@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from refnet.errors import ArgumentError, GradientError
+from refnet.errors import ArgumentError, BackendError, GradientError
 from refnet.naming import snake_case
 from refnet.op import Op
 from refnet.tensor import Tensor, Variable, tensor
@@ -43,7 +44,7 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        if not (isinstance(value, (int, float)) and value >= 0):
+        if not (isinstance(value, (int, float, np.number)) and 0 <= value < math.inf):
             raise ArgumentError(f"learning_rate is a number of at least 0, got {value!r}")
         self._learning_rate = float(value)
 
@@ -89,6 +90,11 @@ class Optimizer:
         if g is None:
             raise GradientError(f"{self.name}: variable {variable.name!r} has no gradient (None)")
         g = g if isinstance(g, Tensor) else tensor(g, variable.dtype, backend=variable.backend)
+        if g.backend is not variable.backend:
+            raise BackendError(
+                f"{self.name}: variable {variable.name!r} is on {variable.backend.name}, its gradient "
+                f"on {g.backend.name}"
+            )
         if g.shape != variable.shape:
             raise GradientError(
                 f"{self.name}: variable {variable.name!r} has shape {variable.shape}, "

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from refnet.errors import ArgumentError
 from refnet.ops import TABLE
 from refnet.optimizers.optimizer import Optimizer
+
+
+def _require(owner: str, name: str, value: float, most: float = math.inf) -> None:
+    if not (isinstance(value, (int, float)) and 0 <= value <= most):
+        raise ArgumentError(f"{owner}: {name} is a number from 0 to {most}, got {value!r}")
 
 
 class SGD(Optimizer):
@@ -21,8 +28,7 @@ class SGD(Optimizer):
         nesterov: bool = False,
         name: str | None = None,
     ) -> None:
-        if not 0 <= momentum <= 1:
-            raise ArgumentError(f"SGD: momentum is between 0 and 1, got {momentum}")
+        _require("SGD", "momentum", momentum, 1.0)
         if nesterov and not momentum:
             raise ArgumentError("SGD: nesterov=True needs a momentum above 0")
         if momentum:
@@ -42,6 +48,8 @@ class RMSprop(Optimizer):
         epsilon: float = 1e-7,
         name: str | None = None,
     ) -> None:
+        _require("RMSprop", "rho", rho, 1.0)
+        _require("RMSprop", "epsilon", epsilon)
         super().__init__(
             learning_rate, TABLE["rmsprop"], name, rho=float(rho), epsilon=float(epsilon)
         )
@@ -58,6 +66,7 @@ class Adam(Optimizer):
         epsilon: float = 1e-7,
         name: str | None = None,
     ) -> None:
+        _require("Adam", "epsilon", epsilon)
         for label, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
             if not 0 <= beta < 1:
                 raise ArgumentError(f"Adam: {label} is at least 0 and below 1, got {beta}")
