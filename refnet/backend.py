@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -31,6 +32,8 @@ class Backend:
     array_type: type = object
     #: float types it computes in
     dtypes: tuple[str, ...] = ("float32",)
+    #: True where kernels are stepped through in Python: right, and slow
+    interpreted: bool = False
 
     def function(self, op: Op) -> Callable[..., Any]:
         """The function that computes `op` on this backend's arrays. A missing one is an error."""
@@ -131,6 +134,7 @@ def _load(name: str) -> Backend:
         except ImportError as error:
             raise BackendError(
                 f"backend {name!r} cannot run here: {error}. Try: pip install 'refnet[{name}]'"
+                + ("" if sys.platform == "linux" else " (which needs Linux)")
             ) from error
     assert isinstance(target, type)
     return target()

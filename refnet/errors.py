@@ -37,6 +37,10 @@ class BackendError(RefnetError, RuntimeError):
     """A backend that is missing, cannot run here, or was handed another backend's arrays."""
 
 
+class MissingPackageError(RefnetError, ImportError):
+    """An optional package that is not installed: matplotlib for pictures, say."""
+
+
 class GradientError(RefnetError, RuntimeError):
     """A gradient that was asked for and does not exist."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from refnet.errors import ArgumentError, RefnetError
+from refnet.errors import ArgumentError, MissingPackageError
 from refnet.op import TABLE
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B6B6B"
@@ -29,10 +29,6 @@ STYLE: Any = {
     "legend.frameon": False,
 }
 DPI = 130
-
-
-class MissingPackage(RefnetError, ImportError):
-    """matplotlib is not installed."""
 
 
 def loss_curves(history: Mapping[str, Sequence[float]], path: str | Path, title: str = "") -> Path:
@@ -207,7 +203,7 @@ def _figure(
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
-        raise MissingPackage(
+        raise MissingPackageError(
             f"pictures need matplotlib: pip install 'refnet[viz]' ({error})"
         ) from error
     with rc_context(STYLE):

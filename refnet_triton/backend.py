@@ -24,6 +24,7 @@ class TritonBackend(Backend):
     name = "triton"
     array_type = torch.Tensor
     dtypes = ("float32", "float16", "bfloat16", "float64")
+    interpreted = bool(INTERPRETED.value)
 
     def __init__(self) -> None:
         self._functions: dict[Op, Callable[..., Any]] = {}
@@ -68,7 +69,7 @@ class TritonBackend(Backend):
         return run if DEVICE.type != "cuda" else CapturedGraph(run, arguments)
 
     def describe(self) -> str:
-        how = "interpreted on the CPU" if INTERPRETED.value else torch.cuda.get_device_name(DEVICE)
+        how = "interpreted on the CPU" if self.interpreted else torch.cuda.get_device_name(DEVICE)
         return f"Triton {triton.__version__}, torch {torch.__version__}, {how}"
 
 

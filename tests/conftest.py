@@ -57,6 +57,10 @@ def why_no_gpu() -> str:
     return "TRITON_INTERPRET=1 is set" if torch.cuda.is_available() else "no GPU found"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    triton_here()  # first of all: a test that uses torch.optim imports triton, uninterpreted
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     needs = [name for name in ("gpu", "triton") if item.get_closest_marker(name)]
     item.user_properties.append(("needs", needs[0] if needs else ""))

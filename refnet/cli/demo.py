@@ -32,7 +32,7 @@ from refnet.cli.output import (
     whole,
     writable,
 )
-from refnet.errors import BackendError
+from refnet.errors import BackendError, MissingPackageError
 from refnet.op import TABLE
 
 WANTED = 0.97  # of the images that were held out
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
             compared.draw(paths[2])
         for path, what in zip(paths, PICTURES, strict=False):
             say(f"{path}  {what}")
-    except plot.MissingPackage as error:
+    except MissingPackageError as error:
         say(f"no pictures: {error}")
     return 0 if holds and results["held_out_accuracy"] >= WANTED else 1
 
@@ -275,8 +275,7 @@ def _compare(
     arguments: argparse.Namespace, other: backends.Backend, train: tuple[Array, Array]
 ) -> Comparison:
     """Part 2: the same steps on NumPy, on the other backend, and on NumPy in float64."""
-    interpreted = "interpreted" in other.describe()
-    count = getattr(arguments, "steps", INTERPRETED_STEPS if interpreted else STEPS)
+    count = getattr(arguments, "steps", INTERPRETED_STEPS if other.interpreted else STEPS)
     say(f"2. The same training with {other.describe()}", HEADING)
     say(f"Same initial weights, same batches, {counted(count, 'step')}. u = 2^-24 = {U:.3g}.")
 

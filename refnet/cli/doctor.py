@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not works["numpy"]:
         say("The NumPy side does not work: reinstall refnet and NumPy.", BAD)
         return 1
-    if any("interpreted" in backends.get(name).describe() for name, fine in works.items() if fine):
+    if any(backends.get(name).interpreted for name, fine in works.items() if fine):
         say("Kernels are interpreted: correct, but slow. With a GPU for Triton they are compiled.")
     others = [name for name, fine in works.items() if fine and name != "numpy"]
     if others:

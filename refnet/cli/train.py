@@ -24,7 +24,7 @@ from refnet import (
 )
 from refnet import backend as backends
 from refnet.cli.output import BAD, GOOD, HEADING, counted, duration, say, seed, whole, writable
-from refnet.errors import ArgumentError, unknown_name
+from refnet.errors import ArgumentError, MissingPackageError, unknown_name
 
 DATA = {"digits": datasets.digits}
 
@@ -150,7 +150,7 @@ def _write(arguments: argparse.Namespace, history: dict[str, Any], found: dict[s
     try:
         path = plot.loss_curves(history, arguments.out / "training.png", arguments.data)
         say(f"{path}  learning curves")
-    except plot.MissingPackage as error:
+    except MissingPackageError as error:
         say(f"no picture: {error}")
 
 
