@@ -10,7 +10,7 @@ TRITON_INTERPRET=1, GPU or not       the same, on purpose: a debugger can step t
 REFNET_COMPILE_ONLY=1, no GPU        kernels can be compiled for any GPU, but not launched
 ===================================  ==========================================================
 
-What the interpreter gets wrong is put right here, once: see `narrow`, `widen` and `_silence_numpy`.
+What the interpreter gets wrong is put right here, once: see `narrow`, `widen`, `_silence_numpy` and `_mend_loop_bounds`.
 """
 
 from __future__ import annotations
@@ -194,5 +194,23 @@ def _silence_numpy() -> None:
     GridExecutor.__call__ = quiet_launch
 
 
+def _mend_loop_bounds() -> None:
+    """Let run-time loop bounds be numbers again: Triton 3.6 calls int() on an array of one element, which
+    NumPy 2.4 refuses. Later versions of Triton do as is done here.
+    """
+    from triton.runtime import interpreter
+
+    patch = interpreter._patch_lang_tensor
+
+    @functools.wraps(patch)
+    def mended_patch(tensor, scope):
+        patch(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+
+    interpreter._patch_lang_tensor = mended_patch
+
+
 if INTERPRETED.value:
     _silence_numpy()
+    if triton.__version__.startswith("3.6."):
+        _mend_loop_bounds()
