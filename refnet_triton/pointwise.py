@@ -54,7 +54,7 @@ from .runtime import (
 import triton
 import triton.language as tl
 
-MAX_ARGUMENTS = 10  # as many as `_call` has branches for
+MAX_DATA, MAX_ATTRIBUTES = 6, 3  # as many as `_call` has branches for
 MAX_NUMBERS = 4  # as many as `_pointwise_kernel` has parameters for
 
 # How a tensor is reached, one letter each. "f", flat: element i of the result needs element i in
@@ -109,8 +109,24 @@ def _read(pointer, sizes, strides, start, lane, n, LAYOUT: tl.constexpr, COMPUTE
 
 
 @triton.jit
-def _call(F: tl.constexpr, v):
-    """F(*v). Written out, because Triton compiles a starred call only from 3.9 on."""
+def _call(F: tl.constexpr, v, A: tl.constexpr):
+    """F(*v, *A). Written out, because Triton compiles a starred call only from 3.9 on.
+
+    The attributes A go in one by one, as constants: in a tuple with the data they would become
+    float32 numbers, and 0.1 would be 0.10000000149 in a float64 formula.
+    """
+    if len(A) == 0:
+        return _call_0(F, v)
+    elif len(A) == 1:
+        return _call_1(F, v, A[0])
+    elif len(A) == 2:
+        return _call_2(F, v, A[0], A[1])
+    else:
+        return _call_3(F, v, A[0], A[1], A[2])
+
+
+@triton.jit
+def _call_0(F: tl.constexpr, v):
     if len(v) == 1:
         return F(v[0])
     elif len(v) == 2:
@@ -121,16 +137,56 @@ def _call(F: tl.constexpr, v):
         return F(v[0], v[1], v[2], v[3])
     elif len(v) == 5:
         return F(v[0], v[1], v[2], v[3], v[4])
-    elif len(v) == 6:
-        return F(v[0], v[1], v[2], v[3], v[4], v[5])
-    elif len(v) == 7:
-        return F(v[0], v[1], v[2], v[3], v[4], v[5], v[6])
-    elif len(v) == 8:
-        return F(v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7])
-    elif len(v) == 9:
-        return F(v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8])
     else:
-        return F(v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9])
+        return F(v[0], v[1], v[2], v[3], v[4], v[5])
+
+
+@triton.jit
+def _call_1(F: tl.constexpr, v, a: tl.constexpr):
+    if len(v) == 1:
+        return F(v[0], a)
+    elif len(v) == 2:
+        return F(v[0], v[1], a)
+    elif len(v) == 3:
+        return F(v[0], v[1], v[2], a)
+    elif len(v) == 4:
+        return F(v[0], v[1], v[2], v[3], a)
+    elif len(v) == 5:
+        return F(v[0], v[1], v[2], v[3], v[4], a)
+    else:
+        return F(v[0], v[1], v[2], v[3], v[4], v[5], a)
+
+
+@triton.jit
+def _call_2(F: tl.constexpr, v, a: tl.constexpr, b: tl.constexpr):
+    if len(v) == 1:
+        return F(v[0], a, b)
+    elif len(v) == 2:
+        return F(v[0], v[1], a, b)
+    elif len(v) == 3:
+        return F(v[0], v[1], v[2], a, b)
+    elif len(v) == 4:
+        return F(v[0], v[1], v[2], v[3], a, b)
+    elif len(v) == 5:
+        return F(v[0], v[1], v[2], v[3], v[4], a, b)
+    else:
+        return F(v[0], v[1], v[2], v[3], v[4], v[5], a, b)
+
+
+@triton.jit
+def _call_3(F: tl.constexpr, v, a: tl.constexpr, b: tl.constexpr, c: tl.constexpr):
+    if len(v) == 1:
+        return F(v[0], a, b, c)
+    elif len(v) == 2:
+        return F(v[0], v[1], a, b, c)
+    elif len(v) == 3:
+        return F(v[0], v[1], v[2], a, b, c)
+    elif len(v) == 4:
+        return F(v[0], v[1], v[2], v[3], a, b, c)
+    elif len(v) == 5:
+        return F(v[0], v[1], v[2], v[3], v[4], a, b, c)
+    else:
+        return F(v[0], v[1], v[2], v[3], v[4], v[5], a, b, c)
 
 
 @triton.jit
@@ -150,10 +206,8 @@ def _block(F: tl.constexpr, outs, ins, numbers, n, sizes, out_strides, in_stride
             value = _read(ins[PLACES[i]], sizes, in_strides[PLACES[i]], start, lane, n,
                           tl.constexpr(IN_LAYOUTS[i]), COMPUTE, WIDE, FULL)  # fmt: skip
         values = values + (value,)  # noqa: RUF005  Triton has no (*values, value) before 3.9
-    for i in tl.static_range(len(ATTRIBUTES)):
-        values = values + (ATTRIBUTES[i],)  # noqa: RUF005
 
-    results = _call(F, values)
+    results = _call(F, values, ATTRIBUTES)
     if len(outs) == 1:
         results = (results,)
 
@@ -316,9 +370,10 @@ class Pointwise:
         self._writes = tuple(self.data.index(name) for name in writes)
         self._defaults = tuple(self.attributes.values())
         self._plan = functools.lru_cache(maxsize=4096)(self._make_plan)
-        if len(parameters) > MAX_ARGUMENTS:
+        if len(self.data) > MAX_DATA or len(self.attributes) > MAX_ATTRIBUTES:
             raise TypeError(
-                f"{self.__name__}: a pointwise formula has at most {MAX_ARGUMENTS} parameters"
+                f"{self.__name__}: a pointwise formula takes at most {MAX_DATA} data and "
+                f"{MAX_ATTRIBUTES} attributes"
             )
 
     def __repr__(self) -> str:

@@ -355,17 +355,44 @@ print("compiled")
 """
 
 
-def test_compiles_to_128_bit_accesses_without_a_gpu():
+def compile_only(program):
+    """What a program prints that compiles kernels and launches none."""
     here = os.path.dirname(__file__)
     env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {
         "REFNET_COMPILE_ONLY": "1"
     }
     env["PYTHONPATH"] = os.path.dirname(here) + os.pathsep + env.get("PYTHONPATH", "")
-    command = [sys.executable, "-c", COMPILE.format(tests=here)]
     done = subprocess.run(
-        command, env=env, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", program],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
-    assert done.returncode == 0 and "compiled" in done.stdout, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_compiles_to_128_bit_accesses_without_a_gpu():
+    assert "compiled" in compile_only(COMPILE.format(tests=os.path.dirname(__file__)))
+
+
+CONSTANTS = """
+from refnet_triton.ops.activations import leaky_relu
+import torch, triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+kernel, signature, constexprs, attrs, options = leaky_relu.specializations(torch.float64)[0]
+source = ASTSource(kernel, signature, constexprs, attrs)
+print(triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm["ttir"])
+"""
+
+
+def test_attributes_are_compiled_in_with_all_their_digits():
+    """Interpreted, a slope is a Python float; compiled, it must not go through float32."""
+    text = compile_only(CONSTANTS)
+    assert "dense<1.000000e-01> : tensor<1024xf64>" in text  # and not 0.10000000149011612
 
 
 def test_says_once_that_there_is_no_gpu():
