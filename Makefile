@@ -29,7 +29,7 @@ demo: $(READY)
 
 test: $(READY)
 	@echo "refnet: running the tests"
-	@PYTEST_TIMEOUT=$${PYTEST_TIMEOUT:-600} $(BIN)/python -m pytest $(ARGS)
+	@PYTEST_TIMEOUT=$${PYTEST_TIMEOUT:-900} $(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: $(READY)
 	@echo "refnet: ruff check"

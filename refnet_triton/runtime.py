@@ -10,7 +10,8 @@ TRITON_INTERPRET=1, GPU or not       the same, on purpose: a debugger can step t
 REFNET_COMPILE_ONLY=1, no GPU        kernels can be compiled for any GPU, but not launched
 ===================================  ==========================================================
 
-What the interpreter gets wrong is put right here, once: see `narrow`, `widen`, `_silence_numpy` and `_mend_loop_bounds`.
+What the interpreter gets wrong is put right here, once: see `narrow`, `widen`, `_silence_numpy` and
+`_mend_loop_bounds`.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def specialize(kernel: Any, arguments: Sequence[Any], options: dict[str, Any]) -
     attrs: dict[tuple[int, ...], Any] = {}
 
     def type_of(value: Any, path: tuple[int, ...], parameter: Any) -> Any:
-        if parameter.is_constexpr:
+        if parameter.is_constexpr or value is None:
             constexprs[path] = value
             return "constexpr"
         if isinstance(value, tuple):
@@ -117,7 +118,7 @@ def specialize(kernel: Any, arguments: Sequence[Any], options: dict[str, Any]) -
             attrs[path] = [["tt.divisibility", 16]]
             return "*" + _TYPE_NAME[value.dtype]
         if isinstance(value, bool | int) and not parameter.do_not_specialize:
-            if value == 1 or value is None:
+            if value == 1:
                 constexprs[path] = value
                 return "constexpr"
             if value % 16 == 0:

@@ -234,16 +234,24 @@ def relu6_vjp(g, y):
     return tl.where((y > 0) & (y < 6), g, 0.0)
 
 
+@triton.jit
+def _tanh_softplus(x):
+    """tanh(ln(1 + eˣ)) = n / (n + 2), n = eˣ (eˣ + 2): one exponential. Above 20 it is 1 anyway."""
+    e = mathematics.exp(tl.where(x > 20, 20.0, x))
+    n = e * (e + 2)
+    return mathematics.divide(n, n + 2)
+
+
 @pointwise
 def mish(x):
     r"""y = x · tanh(ln(1 + eˣ))"""
-    return x * mathematics.tanh(mathematics.softplus(x))
+    return x * _tanh_softplus(x)
 
 
 @pointwise
 def mish_vjp(g, x):
     r"""∂L/∂x = g · (t + x · (1 - t²) · σ(x)),  t = tanh(ln(1 + eˣ))"""
-    t = mathematics.tanh(mathematics.softplus(x))
+    t = _tanh_softplus(x)
     return g * (t + x * ((1 - t) * (1 + t)) * mathematics.sigmoid(x))
 
 

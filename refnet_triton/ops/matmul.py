@@ -63,15 +63,19 @@ def _matmul_kernel(a, b, bias, y, saved, m, n, k, a_batch, a_m, a_k, b_batch, b_
     tl.store(y + at, narrow(ACTIVATION(total), y.dtype.element_ty), mask=inside)
 
 
-def configuration(m, n, k, dtype):
-    """(M, N, K, warps, stages) of the tiles for a product (m, k) @ (k, n)."""
+def configuration(m, n, k, dtype, keep=False):
+    """(M, N, K, warps, stages) of the tiles for a product (m, k) @ (k, n).
+
+    The largest tile fills the registers. Where z has to be kept beside f(z), as for GELU, none are
+    left for the activation, and numbers would spill to memory: the tile is half as large.
+    """
     if INTERPRETED.value:  # few large programs, as each costs about a millisecond
         return *(min(256, max(16, triton.next_power_of_2(s))) for s in (m, n, k)), 4, 1
     if dtype == torch.float64:
-        return 64, 64, 16, 4, 3
+        return 64, 64, 16, 8, 3
     if dtype == torch.float32:
         return (64, 64, 32, 4, 3) if m * n >= 1 << 20 else (32, 32, 32, 4, 3)
-    if m * n >= 1 << 22:
+    if m * n >= 1 << 22 and not keep:
         return 128, 256, 64, 8, 3
     if m * n >= 1 << 18:
         return 128, 128, 64, 8, 3
@@ -87,7 +91,7 @@ def _product(a, b, bias=None, activation=IDENTITY, keep=False, dtype=None):
     if y.numel() == 0:
         return y, saved
     wide = tl.float64 if a.dtype == torch.float64 else tl.float32
-    tile_m, tile_n, tile_k, warps, stages = configuration(m, n, k, a.dtype)
+    tile_m, tile_n, tile_k, warps, stages = configuration(m, n, k, a.dtype, keep)
     grid = triton.cdiv(m, tile_m) * triton.cdiv(n, tile_n), batches
     with on_device_of(a):
         _matmul_kernel[grid](
