@@ -1,8 +1,7 @@
 """How fast is each op? Op by op and type by type, against the machine's limits and against PyTorch.
 
-    python -m refnet_triton.bench                       # everything, on a GPU: some minutes
-    python -m refnet_triton.bench --ops relu softmax    # some ops
-    python -m refnet_triton.bench --quick               # tiny sizes: shows that it runs, no more
+    python -m refnet_triton.gpu --parts bench                     # all ops: some minutes on a GPU
+    python -m refnet_triton.gpu --parts bench --ops relu softmax
 
 There is one suite: the `bench` cases of every row of TABLE. A *limit* is what the machine can do
 at best, measured in the same run: the bandwidth of a large copy for ops that move bytes, the rate of
@@ -22,17 +21,15 @@ times, between events on the GPU, are the GPU's. Raw samples are kept.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 import itertools
-import json
 import math
 import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,7 +43,8 @@ import refnet
 from refnet import backend as backends
 from refnet.agreement import inputs_for
 from refnet.cases import Case
-from refnet.op import TABLE, Op
+from refnet.op import Op
+from refnet.ops import TABLE
 
 ON_GPU = DEVICE.type == "cuda"
 REFNET, EAGER, COMPILED = "refnet", "eager", "compile"
@@ -58,7 +56,7 @@ QUICK_ELEMENTS = 1 << 10
 DTYPES = {"matmul": ("bfloat16", "float16", "float32")}
 DTYPES_OTHERWISE = ("float32", "bfloat16")
 #: files of ops in the order in which they are timed: when time is short, the last ones are cut
-ORDER = "matmul losses softmax activations optimizers reductions elementwise random".split()
+ORDER = ["matmul", "losses", "softmax", "activations", "optimizers", "reductions", "elementwise"]
 
 CACHE = 256 << 20  # bytes: several times the largest level-2 cache
 
@@ -141,7 +139,8 @@ def _reads(op: Op, given: str) -> tuple[bool, ...]:
             x = arrays[spoiled]
             x[...] = np.nan if x.dtype.kind == "f" else ~x if x.dtype.kind == "b" else 0
         with np.errstate(all="ignore"):
-            return [y.tobytes() for y in map(np.asarray, _tuple(op.function(*arrays, **attributes)))]
+            found = _tuple(op.function(*arrays, **attributes))
+        return [np.asarray(y).tobytes() for y in found]
 
     return tuple(results(i) != results() for i in range(len(inputs)))
 
@@ -235,7 +234,10 @@ def interleaved(
         for values, start, end in zip(samples.values(), marks, marks[1:], strict=False):
             values.append(_microseconds(start, end) / repeats)
 
-    for call in [*contenders.values()] * (3 if ON_GPU else 1):
+    if not ON_GPU:  # only to show that it runs
+        once(1, 0.0)
+        return samples
+    for call in [*contenders.values()] * 3:
         call(next(turn))
     start = _now()
     for call in contenders.values():
@@ -244,12 +246,12 @@ def interleaved(
     for _ in range(2):
         once(1, 2 * asking)
     each = [min(values) for values in samples.values()]
-    repeats = max(1, min(20, math.ceil(100 / max(1.0, min(each))))) if ON_GPU else 1
+    repeats = max(1, min(20, math.ceil(100 / max(1.0, min(each)))))
     ahead = 2 * asking * repeats
     rounds = seconds / (sum(each) * 1e-6 * repeats + ahead)
     for values in samples.values():
         values.clear()
-    for _ in range(max(7, min(40, int(rounds))) if ON_GPU else 2):
+    for _ in range(max(7, min(40, int(rounds)))):
         once(repeats, ahead)
     return samples
 
@@ -264,11 +266,10 @@ def tf32(allowed: bool):
 
 def limits(quick: bool = False) -> dict[str, Any]:
     """The machine's limits: bytes a second of a copy, operations a second of the library's product."""
-    source = torch.randn(1 << (12 if quick else 30), device=DEVICE)
-    target = torch.empty_like(source)
-    copies = interleaved({"copy": lambda i: target.copy_(source)})["copy"]
-    moved = 2 * source.numel() * source.element_size()
-    del source, target
+    pair = [torch.randn(1 << (12 if quick else 30), device=DEVICE) for _ in range(2)]
+    copies = interleaved({"copy": lambda i: pair[0].copy_(pair[1])})["copy"]
+    moved = sum(map(_stored, pair))
+    pair.clear()
     n = 64 if quick else 8192
     products = {}
     for name, dtype in {"bfloat16": "bfloat16", "float16": "float16", "float32": "float32",
@@ -356,7 +357,7 @@ def _contenders(op: Op, attributes: dict[str, Any]) -> dict[str, Callable[..., A
     found = {REFNET: backend().function(op)}
     if op.name in peers.EAGER:
         found[EAGER] = peers.EAGER[op.name]
-        if ON_GPU and op.name not in ("matmul", "matmul_vjp"):  # those would be the same cuBLAS again
+        if ON_GPU and op.name not in ("matmul", "matmul_vjp"):  # the same cuBLAS again
             found[COMPILED] = _compiled(peers.COMPILED.get(op.name, found[EAGER]))
     return {name: functools.partial(f, **attributes) for name, f in found.items()}
 
@@ -388,10 +389,10 @@ def measure(spec: Spec) -> Row:
     outputs = _tuple(contenders[REFNET](*inputs))
     row.bytes = traffic(op, case, inputs, outputs)
     row.operations = operations(op, inputs, attributes)
+    del outputs
     if not row.bytes:
         row.note = "a view: nothing is moved"
         return row
-    del outputs
     for name in [name for name in contenders if name != REFNET]:
         try:
             with warnings.catch_warnings(action="ignore"):
@@ -407,13 +408,9 @@ def measure(spec: Spec) -> Row:
     size = sum(map(_stored, inputs))
     count = min(24, max(len(contenders), math.ceil(CACHE / max(1, size)))) if ON_GPU else 2
     sets = [inputs, *(draw(op, case, row.dtype)[0] for _ in range(count - 1))]
-    row.samples = {
-        name: _rounded(values)
-        for name, values in interleaved(
-            {k: lambda i, run=run: run(*sets[i % count]) for k, run in contenders.items()}
-        ).items()
-    }
-    del sets, inputs
+    calls = {k: lambda i, run=run: run(*sets[i % count]) for k, run in contenders.items()}
+    row.samples = {name: _rounded(values) for name, values in interleaved(calls).items()}
+    sets.clear()
     if ON_GPU:
         torch.cuda.empty_cache()
     return row

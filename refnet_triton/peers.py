@@ -18,6 +18,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from refnet.ops import TABLE
+
 aten = torch.ops.aten
 Peer = Callable[..., Any]
 EAGER: dict[str, Peer] = {}
@@ -109,19 +111,25 @@ EAGER |= {
 }
 
 
+def _probabilities(logits, largest, log_sum):
+    return torch.exp(logits - largest.unsqueeze(-1) - log_sum.unsqueeze(-1))
+
+
 @peer
-def sparse_softmax_cross_entropy_vjp(g, logits, labels, log_sum_exp):
+def sparse_softmax_cross_entropy_vjp(g, logits, labels, largest, log_sum):
     """g · (softmax(x) - [j = c]), with 1 subtracted at the right class only."""
-    p = torch.exp(logits - log_sum_exp.unsqueeze(-1))
+    p = _probabilities(logits, largest, log_sum)
     minus_one = torch.full_like(labels, -1, dtype=p.dtype).unsqueeze(-1)
-    return g.unsqueeze(-1) * p.scatter_add(-1, labels.unsqueeze(-1), minus_one)
+    dx = g.unsqueeze(-1) * p.scatter_add(-1, labels.unsqueeze(-1), minus_one)
+    return dx.to(logits.dtype)
 
 
 @peer
-def softmax_cross_entropy_vjp(g, logits, targets, log_sum_exp):
+def softmax_cross_entropy_vjp(g, logits, targets, largest, log_sum):
     """g · (softmax(x) · Σ t - t)"""
-    p = torch.exp(logits - log_sum_exp.unsqueeze(-1))
-    return g.unsqueeze(-1) * (p * targets.sum(-1, keepdim=True) - targets)
+    p = _probabilities(logits, largest, log_sum)
+    dx = g.unsqueeze(-1) * (p * targets.sum(-1, keepdim=True) - targets)
+    return dx.to(logits.dtype)
 
 
 @peer
@@ -255,9 +263,10 @@ EAGER |= {
 
 @peer
 def linear(x, kernel, bias, activation="identity"):
-    """f(x W + b), and x W + b, which autograd keeps."""
+    """f(x W + b), and what the gradient of f needs, which autograd keeps: that, or x W + b."""
     z = torch.addmm(bias, x, kernel)
-    return (z if activation == "identity" else EAGER[activation](z)), z
+    y = z if activation == "identity" else EAGER[activation](z)
+    return y, (z if "x" in TABLE[activation].saves else y)
 
 
 @peer

@@ -103,17 +103,22 @@ class Recorder:
                     self.ask(op, case, dtype, draw)
 
 
-def _named(made, formula=True):
-    """What distinguishes a compiled kernel from others; without the formula, if that is asked for."""
+def _named(made, form=False):
+    """What distinguishes a compiled kernel from others.
+
+    Its form is that without what hardly changes the code: the formula of the pointwise kernel, the size
+    of a block of rows, and which whole numbers are multiples of 16.
+    """
     kernel, signature, constants, attributes, options = made
     shown = {}
     for path, value in constants.items():
         function = getattr(value, "fn", None)
         shown[path] = f"{function.__module__}.{function.__qualname__}" if function else value
-    if not formula and _is_pointwise(made):
+    parts = [signature, shown, options, attributes]
+    if form:
         names = [parameter.name for parameter in kernel.params]
-        shown = {p: v for p, v in shown.items() if names[p[0]] not in ("F", "ATTRIBUTES")}
-    parts = (signature, shown, attributes, options)
+        hidden = ("F", "ATTRIBUTES") if _is_pointwise(made) else ("ROWS", "COLUMNS", "BLOCK")
+        parts[1:] = {p: v for p, v in shown.items() if names[p[0]] not in hidden}, options
     return kernel.__name__, *(str(sorted(part.items(), key=str)) for part in parts)
 
 
@@ -130,9 +135,9 @@ def _chosen(recorder, which):
     usual = dict(recorder.launches)
     recorder.cases(TYPES if which == "all" else ("float32",))
     if which == "usual":
-        seen = {_named(made, formula=False) for made, _ in usual.values()}
+        seen = {_named(made, form=True) for made, _ in usual.values()}
         for name, (made, asking) in recorder.launches.items():
-            form = _named(made, formula=False)
+            form = _named(made, form=True)
             if form not in seen:
                 seen.add(form)
                 usual[name] = made, asking
@@ -159,10 +164,10 @@ def compile_share(target, which, share, shares):
         else:
             found["shared"] = compiled.metadata.shared
             if target.startswith("sm_"):
-                found |= resources(compiled.asm["cubin"])
-                found["ptx"] = _accesses(compiled.asm["ptx"])
-                found["wide"] = _should_be_wide(made)
                 found["matrix"] = kernel.__name__ == "_matmul_kernel" and "16" in signature["a"]
+                found["wide"] = _should_be_wide(made)
+                found["ptx"] = _accesses(compiled.asm["ptx"])
+                found |= resources(compiled.asm["cubin"], found["matrix"])
         print(json.dumps(found))
 
 
@@ -173,15 +178,15 @@ def _root(error):
     return f"{type(error).__name__}: {error}"
 
 
-def resources(cubin):
-    """{"registers", "stack", "hgmma"} of machine code, as NVIDIA's tool reads them."""
+def resources(cubin, matrix):
+    """{"registers", "stack"} of machine code, and "hgmma" of a product, as NVIDIA's tool reads them."""
     import triton
 
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "kernel.cubin")
         path.write_bytes(cubin)
-        read = [str(tool), "--dump-resource-usage", "-sass", str(path)]
+        read = [str(tool), "--dump-resource-usage", *(["-sass"] if matrix else []), str(path)]
         text = subprocess.run(read, capture_output=True, text=True, check=True).stdout
     registers, stack = map(int, re.search(r"REG:(\d+) STACK:(\d+)", text).groups())
     return {"registers": registers, "stack": stack, "hgmma": "HGMMA" in text}
@@ -197,19 +202,14 @@ def _accesses(ptx):
 
 
 def _should_be_wide(made):
-    """Whether a pointwise kernel reads and writes long, contiguous tensors of 16 bits or more each."""
-    kernel, signature, constants, attributes, _ = made
+    """Whether a pointwise kernel reads and writes contiguous tensors of 16 bits or more each."""
+    kernel, signature, constants, _, _ = made
     if not _is_pointwise(made):
         return False
     given = {kernel.params[path[0]].name: value for path, value in constants.items()}
     pointers = [*signature["outs"], *signature["ins"]]
     flat = set(given["OUT_LAYOUTS"]) == {"f"} and set(given["IN_LAYOUTS"]) <= set("f1n")
-    divisible = signature["n"] != "constexpr" and (_position(kernel, "n"),) in attributes
-    return flat and divisible and not {"*i1", "*i8", "*u8"} & set(pointers)
-
-
-def _position(kernel, name):
-    return [parameter.name for parameter in kernel.params].index(name)
+    return flat and not {"*i1", "*i8", "*u8"} & set(pointers)
 
 
 # -- the tests -------------------------------------------------------------------------------------
