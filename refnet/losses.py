@@ -14,7 +14,7 @@ import numpy as np
 
 from refnet import config
 from refnet.errors import ArgumentError, DataError, DTypeError, ShapeError
-from refnet.naming import look_up, snake_case
+from refnet.naming import class_after, look_up, snake_case
 from refnet.ops import TABLE
 from refnet.tensor import Tensor
 
@@ -217,9 +217,7 @@ class SparseCategoricalCrossentropy(Loss):
 
 def _class_of(function: Function) -> type[Loss]:
     """The Loss class of a function: MeanSquaredError of mean_squared_error."""
-    name = "".join(word.capitalize() for word in function.__name__.split("_"))
-    doc = f"`{function.__name__}`, averaged over the batch.\n\n    {function.__doc__}"
-    return type(name, (Loss,), {"function": staticmethod(function), "__doc__": doc})
+    return class_after(function, Loss, "`{}`, averaged over the batch.")
 
 
 MeanSquaredError = _class_of(mean_squared_error)

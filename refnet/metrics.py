@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from refnet import losses
-from refnet.naming import look_up, snake_case
+from refnet.naming import class_after, look_up, snake_case
 from refnet.ops import TABLE
 from refnet.tensor import Tensor
 
@@ -89,9 +89,7 @@ class Metric(Mean):
 
 def _class_of(function: Function) -> type[Metric]:
     """The Metric class of a function: MeanSquaredError of mean_squared_error."""
-    name = "".join(word.capitalize() for word in function.__name__.split("_"))
-    doc = f"The running mean of `{function.__name__}`.\n\n    {function.__doc__}"
-    return type(name, (Metric,), {"function": staticmethod(function), "__doc__": doc})
+    return class_after(function, Metric, "The running mean of `{}`.")
 
 
 BinaryAccuracy = _class_of(binary_accuracy)

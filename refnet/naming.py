@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from refnet.errors import ArgumentError, unknown_name
@@ -15,6 +15,13 @@ _used: Counter[str] = Counter()
 def snake_case(name: str) -> str:
     """GlorotUniform as glorot_uniform, LeakyReLU as leaky_re_lu, SGD as sgd."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def class_after(function: Callable[..., Any], base: type, summary: str) -> type:
+    """A subclass of `base` around a function: MeanSquaredError for mean_squared_error."""
+    name = "".join(word.capitalize() for word in function.__name__.split("_"))
+    doc = f"{summary.format(function.__name__)}\n\n    {function.__doc__}"
+    return type(name, (base,), {"function": staticmethod(function), "__doc__": doc})
 
 
 def unique_name(kind: str) -> str:

@@ -56,6 +56,16 @@ if isinstance(tl.zeros, triton.JITFunction) == INTERPRETED.value:
     )
 
 
+def arithmetic(dtype: torch.dtype) -> torch.dtype:
+    """The type that numbers of `dtype` are computed and summed in: float32 for the half types."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def compute_type(dtype: torch.dtype) -> Any:
+    """`arithmetic`, as Triton names it: what a kernel takes as COMPUTE."""
+    return tl.float64 if dtype == torch.float64 else tl.float32
+
+
 def check_tensors(name: str, *tensors: torch.Tensor) -> None:
     """Raise BackendError unless all of these are torch tensors on the kernels' device."""
     for tensor in tensors:

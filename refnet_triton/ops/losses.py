@@ -14,7 +14,16 @@ from refnet_triton.memory import contiguous, rounded, wide
 from refnet_triton.ops.reductions import mean, spread, summed
 from refnet_triton.ops.softmax import online_sum
 from refnet_triton.pointwise import pointwise
-from refnet_triton.runtime import INTERPRETED, LAUNCH, check_tensors, narrow, on_device_of, widen
+from refnet_triton.runtime import (
+    INTERPRETED,
+    LAUNCH,
+    arithmetic,
+    check_tensors,
+    compute_type,
+    narrow,
+    on_device_of,
+    widen,
+)
 
 # isort: split
 import triton
@@ -98,10 +107,6 @@ def _dense_vjp_kernel(g, logits, targets, maxima, log_sums, out, classes, COMPUT
         tl.store(out + first + column, narrow(dx, out.dtype.element_ty), mask=inside)
 
 
-def _compute(x):
-    return tl.float64 if x.dtype == torch.float64 else tl.float32
-
-
 def _block(classes):
     return min(triton.next_power_of_2(max(classes, 16)), 65_536 if INTERPRETED.value else 4096)
 
@@ -110,7 +115,7 @@ def _losses(kernel, logits, targets):
     """(loss, max x, ln Σ e^{x - max}) of every row; the last two in the type they were computed in."""
     check_tensors(kernel.__name__, logits, targets)
     logits, targets = contiguous(logits), contiguous(targets)
-    wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    wide = arithmetic(logits.dtype)
     loss, maxima, log_sums = (
         torch.empty(logits.shape[:-1], dtype=dtype, device=logits.device)
         for dtype in (logits.dtype, wide, wide)
@@ -125,7 +130,7 @@ def _losses(kernel, logits, targets):
                 maxima,
                 log_sums,
                 classes,
-                _compute(logits),
+                compute_type(logits.dtype),
                 _block(classes),
                 **LAUNCH,
             )
@@ -140,7 +145,7 @@ def _gradient(kernel, g, logits, targets, largest, log_sum, blocks):
         operands = [contiguous(t) for t in (g, logits, targets, largest, log_sum)]
         with on_device_of(logits):
             kernel[(g.numel(), *blocks)](
-                *operands, out, classes, _compute(logits), _block(classes), **LAUNCH
+                *operands, out, classes, compute_type(logits.dtype), _block(classes), **LAUNCH
             )
     return out
 

@@ -16,7 +16,16 @@ from refnet.ops import TABLE
 from refnet_triton.memory import contiguous, rounded
 from refnet_triton.ops import activations
 from refnet_triton.ops.reductions import sum, sum_to
-from refnet_triton.runtime import INTERPRETED, LAUNCH, check_tensors, narrow, on_device_of, widen
+from refnet_triton.runtime import (
+    INTERPRETED,
+    LAUNCH,
+    arithmetic,
+    check_tensors,
+    compute_type,
+    narrow,
+    on_device_of,
+    widen,
+)
 
 # isort: split
 import triton
@@ -90,7 +99,7 @@ def _product(a, b, bias=None, activation=IDENTITY, keep=False, dtype=None):
     saved = torch.empty_like(y) if keep else None
     if y.numel() == 0:
         return y, saved
-    wide = tl.float64 if a.dtype == torch.float64 else tl.float32
+    wide = compute_type(a.dtype)
     tile_m, tile_n, tile_k, warps, stages = configuration(m, n, k, a.dtype, keep)
     grid = triton.cdiv(m, tile_m) * triton.cdiv(n, tile_n), batches
     with on_device_of(a):
@@ -151,8 +160,8 @@ def _summed_product(p, q, x):
     """p q, summed over the batches that x was stretched to; half types are summed in float32."""
     if torch.broadcast_shapes(p.shape[:-2], q.shape[:-2]) == x.shape[:-2]:
         return _batched_product(p, q, x.dtype)
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    return rounded(sum_to(_batched_product(p, q, wide), x.shape), x.dtype)
+    product = _batched_product(p, q, arithmetic(x.dtype))
+    return rounded(sum_to(product, x.shape), x.dtype)
 
 
 def _rows(x):

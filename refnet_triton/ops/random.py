@@ -12,7 +12,15 @@ import torch
 
 from refnet_triton import mathematics
 from refnet_triton.memory import contiguous
-from refnet_triton.runtime import INTERPRETED, LAUNCH, check_tensors, narrow, on_device_of, widen
+from refnet_triton.runtime import (
+    INTERPRETED,
+    LAUNCH,
+    check_tensors,
+    compute_type,
+    narrow,
+    on_device_of,
+    widen,
+)
 
 # isort: split
 import triton
@@ -84,7 +92,7 @@ def _normal_kernel(key, y, n, mean: tl.float64, stddev: tl.float64, COMPUTE: tl.
 
 
 @triton.jit
-def _dropout_kernel(x, key, y, n, rate: tl.float64, COMPUTE: tl.constexpr, COUNTERS: tl.constexpr):
+def _dropout_kernel(key, y, n, x, rate: tl.float64, COMPUTE: tl.constexpr, COUNTERS: tl.constexpr):
     words, i = _words(key, COUNTERS)
     keep = _fraction(words, tl.float32) >= tl.full((), rate, tl.float32)
     values = widen(tl.load(x + i, mask=i < n)).to(COMPUTE)
@@ -98,16 +106,12 @@ def _launch(kernel, key, y, *arguments):
     n = y.numel()
     counters = 4096 if INTERPRETED.value else 256
     if n:
-        compute = () if kernel is _bits_kernel else (_compute(y),)
+        compute = () if kernel is _bits_kernel else (compute_type(y.dtype),)
         with on_device_of(y):
             kernel[(triton.cdiv(n, 4 * counters),)](
                 key.contiguous(), y, n, *arguments, *compute, counters, **LAUNCH
             )
     return y
-
-
-def _compute(y):
-    return tl.float64 if y.dtype == torch.float64 else tl.float32
 
 
 def random_bits(key, shape=()):
@@ -129,16 +133,8 @@ def random_normal(key, shape=(), mean=0.0, stddev=1.0, dtype="float32"):
 
 def dropout(x, key, rate=0.5):
     r"""y = x · [u ≥ rate] / (1 - rate), u uniform on [0, 1)"""
-    check_tensors("dropout", x, key)
     y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    n = y.numel()
-    counters = 4096 if INTERPRETED.value else 256
-    if n:
-        with on_device_of(y):
-            _dropout_kernel[(triton.cdiv(n, 4 * counters),)](
-                contiguous(x), key.contiguous(), y, n, float(rate), _compute(y), counters, **LAUNCH
-            )
-    return y
+    return _launch(_dropout_kernel, key, y, contiguous(x), float(rate))
 
 
 def dropout_vjp(g, key, rate=0.5):

@@ -17,7 +17,16 @@ import torch
 from refnet_triton import mathematics
 from refnet_triton.memory import contiguous, rounded, wide
 from refnet_triton.pointwise import pointwise
-from refnet_triton.runtime import INTERPRETED, LAUNCH, check_tensors, narrow, on_device_of, widen
+from refnet_triton.runtime import (
+    INTERPRETED,
+    LAUNCH,
+    arithmetic,
+    check_tensors,
+    compute_type,
+    narrow,
+    on_device_of,
+    widen,
+)
 
 # isort: split
 import triton
@@ -126,20 +135,16 @@ def _reduce(x, outer, length, inner, how, divisor, dtype):
     parts = 1
     if outer * blocks < PROGRAMS and length > 16 * rows and not INTERPRETED.value:
         parts = builtins.min(triton.cdiv(length, 16 * rows), triton.cdiv(PROGRAMS, outer * blocks))
-    compute = tl.float64 if x.dtype == torch.float64 else tl.float32
-    out = y if parts == 1 else _partial(x, outer, parts, inner)
-    part = triton.cdiv(length, parts)
+    compute = compute_type(x.dtype)
+    part, out = triton.cdiv(length, parts), y
+    if parts > 1:
+        out = torch.empty((outer, parts, inner), dtype=arithmetic(x.dtype), device=x.device)
     with on_device_of(x):
         _reduce_kernel[(outer, parts, blocks)](
             x, out, length, inner, part, float(divisor if parts == 1 else 1.0),
             combine, finish, start, compute, rows, columns, **LAUNCH,
         )  # fmt: skip
     return y if parts == 1 else _reduce(out, outer, parts, inner, how, divisor, dtype)
-
-
-def _partial(x, outer, parts, inner):
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    return torch.empty((outer, parts, inner), dtype=dtype, device=x.device)
 
 
 def _axes(x, axis):
@@ -159,15 +164,18 @@ def _along(x, axis, keepdims, how, divisor=1.0):
     groups = _groups(axes)
     for number, (begin, end) in enumerate(groups):
         last = number == len(groups) - 1
-        outer, length = math.prod(y.shape[:begin]), math.prod(y.shape[begin:end])
-        inner = math.prod(y.shape[end:])
+        outer, length, inner = _three_axes(y.shape, begin, end)
         shape = [*y.shape[:begin], *[1] * (end - begin), *y.shape[end:]]
-        between = torch.float64 if dtype == torch.float64 else torch.float32
-        kind, n = (dtype, divisor) if last else (between, 1.0)
+        kind, n = (dtype, divisor) if last else (arithmetic(dtype), 1.0)
         y = _reduce(y, outer, length, inner, how, n, kind)
         y = y.reshape(shape)
     dropped = [n for i, n in enumerate(x.shape) if i not in axes]
     return y.reshape(kept if keepdims else dropped)
+
+
+def _three_axes(shape, begin, end):
+    """(outer, length, inner): how many elements before, in and after the axes begin … end-1."""
+    return math.prod(shape[:begin]), math.prod(shape[begin:end]), math.prod(shape[end:])
 
 
 def _groups(axes):
@@ -213,13 +221,13 @@ def mean(x, axis=None, keepdims=False):
 
 
 @pointwise
-def _share(g, n):
-    return mathematics.divide(g, n)
+def _shared(g, n, chosen):
+    return mathematics.divide(g, n) * chosen
 
 
 def mean_vjp(g, x, axis=None, keepdims=False):
     r"""∂L/∂x_i = g / n"""
-    share = _share(g, float(reduced_count(x, axis)))
+    share = _shared(g, float(reduced_count(x, axis)), 1.0)
     return spread(share, x, axis, keepdims).expand(x.shape)
 
 
@@ -233,17 +241,11 @@ def _is_equal(x, y):
     return tl.where(x == y, 1.0, 0.0)
 
 
-@pointwise
-def _shared(g, ties, largest):
-    return mathematics.divide(g, ties) * largest
-
-
 def max_vjp(g, x, y, axis=None, keepdims=False):
     r"""∂L/∂x_i = g · [x_i = y] / (how many are equal to y): the largest elements share g."""
     largest = _is_equal(x, spread(y, x, axis, keepdims))
-    ties = sum(largest, axis, keepdims)
-    shared = _shared(spread(g, x, axis, keepdims), spread(ties, x, axis, keepdims), largest)
-    return rounded(shared, g.dtype)
+    ties = spread(sum(largest, axis, keepdims), x, axis, keepdims)
+    return rounded(_shared(spread(g, x, axis, keepdims), ties, largest), g.dtype)
 
 
 def min(x, axis=None, keepdims=False):
@@ -259,8 +261,7 @@ def min_vjp(g, x, y, axis=None, keepdims=False):
 def _index_of(x, y, axis, keepdims):
     """Where along `axis` the first element equal to y, the extreme, stands."""
     begin, end = (0, x.ndim) if axis is None else (axis % x.ndim, axis % x.ndim + 1)
-    outer, length = math.prod(x.shape[:begin]), math.prod(x.shape[begin:end])
-    inner = math.prod(x.shape[end:])
+    outer, length, inner = _three_axes(x.shape, begin, end)
     where = torch.empty(y.shape, dtype=torch.int64, device=x.device)
     rows, columns = _tile(length, inner)
     if where.numel():

@@ -12,7 +12,15 @@ import torch
 
 from refnet_triton import mathematics
 from refnet_triton.memory import contiguous
-from refnet_triton.runtime import INTERPRETED, LAUNCH, check_tensors, narrow, on_device_of, widen
+from refnet_triton.runtime import (
+    INTERPRETED,
+    LAUNCH,
+    check_tensors,
+    compute_type,
+    narrow,
+    on_device_of,
+    widen,
+)
 
 # isort: split
 import triton
@@ -135,10 +143,6 @@ def _long_vjp_kernel(
 # --- launching --------------------------------------------------------------------------------------
 
 
-def _compute(x):
-    return tl.float64 if x.dtype == torch.float64 else tl.float32
-
-
 def _warps(elements):
     """4 warps up to 4096 elements, then more, so that a thread holds at most 32."""
     return min(16, max(4, triton.next_power_of_2(elements) // 1024))
@@ -163,13 +167,13 @@ def _each_row(tile_function, long_kernel, log, axis, x, g=None):
                 if INTERPRETED.value:
                     tall = max(tall, min(triton.next_power_of_2(rows), 65_536 // wide))
                 _rows_kernel[(triton.cdiv(rows, tall),)](
-                    tile_function, a, b, out, rows, columns, _compute(x), tall, wide,
+                    tile_function, a, b, out, rows, columns, compute_type(x.dtype), tall, wide,
                     num_warps=_warps(wide * tall), **LAUNCH,
                 )  # fmt: skip
             else:
                 operands = (a, out) if b is None else (a, b, out)
                 long_kernel[(rows,)](
-                    *operands, columns, log, _compute(x), BLOCK, num_warps=8, **LAUNCH
+                    *operands, columns, log, compute_type(x.dtype), BLOCK, num_warps=8, **LAUNCH
                 )
     return out.movedim(-1, axis)
 
