@@ -418,4 +418,4 @@ def test_every_error_is_also_a_builtin_one():
     for kind in kinds:
         assert issubclass(kind, errors.RefnetError)
         if kind is not errors.RefnetError:
-            assert issubclass(kind, (ValueError, TypeError, RuntimeError))
+            assert issubclass(kind, (ValueError, TypeError, RuntimeError, ImportError))
