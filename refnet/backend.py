@@ -44,7 +44,11 @@ class Backend:
         raise NotImplementedError
 
     def feed(self, values: np.ndarray[Any, Any]) -> Array:
-        """A NumPy array as one of this backend's, to be read only: the memory may be shared."""
+        """A NumPy array as an argument of what `capture` returned, to be read only.
+
+        The memory may be shared, and need not be where the backend computes: a captured function
+        moves its arguments to their places itself.
+        """
         return self.array(values)
 
     def numpy(self, array: Array) -> np.ndarray[Any, Any]:
@@ -59,7 +63,10 @@ class Backend:
         """Wait until everything asked for so far is computed."""
 
     def capture(self, run: Callable[..., Any], arguments: tuple[Array, ...]) -> Callable[..., Any]:
-        """A faster way to call `run` again with arguments like these; by default, `run` itself."""
+        """A faster way to call `run` again with arguments like these; by default, `run` itself.
+
+        What is returned takes its arguments from `feed`.
+        """
         return run
 
     def describe(self) -> str:

@@ -38,15 +38,15 @@ class Step:
     def __call__(self, *batch: np.ndarray[Any, Any]) -> tuple[Array, ...]:
         """Run on one batch of NumPy arrays; the results are arrays of the model's backend."""
         backend = self.model.backend
-        arrays = tuple([backend.feed(x) for x in batch])
         key = tuple([x.shape for x in batch])
         plan = self._plans.get(key)
         if plan is None:
+            arrays = tuple(backend.array(x) for x in batch)
             inputs = [Tensor(a, backend) for a in arrays]
             outputs, updates = self.record(inputs)
             self._plans[key] = backend.capture(Plan(inputs, outputs, updates), arrays)
             return tuple(t.known() for t in outputs)
-        return plan(*arrays)
+        return plan(*[backend.feed(x) for x in batch])
 
 
 def prediction_step(model: Sequential) -> Step:

@@ -52,6 +52,11 @@ class TritonBackend(Backend):
             values = values.copy()
         return torch.tensor(values, dtype=kind, device=DEVICE)
 
+    def feed(self, values: np.ndarray[Any, Any]) -> Array:
+        """The same memory as a tensor, on the CPU: a captured graph copies it to its inputs."""
+        usable = values.flags.writeable and values.flags.c_contiguous
+        return torch.from_numpy(values if usable else values.copy())
+
     def numpy(self, array: Array) -> np.ndarray[Any, Any]:
         array = array.detach()
         if array.dtype == torch.bfloat16:
@@ -89,7 +94,7 @@ class CapturedGraph:
     def __call__(self, *arguments: Array) -> tuple[Array, ...]:
         if self._graph is None and not self._warm:
             self._warm = True
-            return self._run(*arguments)
+            return self._run(*(a.to(DEVICE) for a in arguments))
         for place, value in zip(self._inputs, arguments, strict=True):
             place.copy_(value, non_blocking=True)
         if self._graph is None:

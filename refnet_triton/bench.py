@@ -58,7 +58,8 @@ DTYPES_OTHERWISE = ("float32", "bfloat16")
 #: files of ops in the order in which they are timed: when time is short, the last ones are cut
 ORDER = ["matmul", "losses", "softmax", "activations", "optimizers", "reductions", "elementwise"]
 #: where PyTorch's eager function is one kernel as it is: torch.compile would run the same again
-ONE_KERNEL = {"matmul_vjp", "comparisons", "shape", "random"}
+ONE_KERNEL = ("comparisons", "shape", "random")
+PRODUCTS = ("matmul", "matmul_vjp")
 
 CACHE = 256 << 20  # bytes: several times the largest level-2 cache
 
@@ -359,7 +360,7 @@ def _contenders(op: Op, attributes: dict[str, Any]) -> dict[str, Callable[..., A
     found = {REFNET: backend().function(op)}
     if op.name in peers.EAGER:
         found[EAGER] = peers.EAGER[op.name]
-        if ON_GPU and not {op.name, op.file} & ONE_KERNEL:
+        if ON_GPU and op.name not in PRODUCTS and op.file not in ONE_KERNEL:
             found[COMPILED] = _compiled(peers.COMPILED.get(op.name, found[EAGER]))
     return {name: functools.partial(f, **attributes) for name, f in found.items()}
 

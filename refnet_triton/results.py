@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
-from refnet_triton.bench import COMPILED, EAGER, ON_GPU, ORDER, REFNET, Row
+from refnet_triton.bench import COMPILED, EAGER, ON_GPU, ORDER, PRODUCTS, REFNET, Row
 
 # isort: split
 import numpy as np
@@ -116,7 +116,6 @@ def _training(peer: str) -> Callable[[Facts], Iterator[Figure]]:
 
 
 HALF, SINGLE = ("bfloat16", "float16"), ("float32",)
-PRODUCTS = ("matmul", "matmul_vjp")
 SOFTMAX = ("softmax", "log_softmax", "softmax_vjp", "log_softmax_vjp")
 COMMON = ("1024 ", "4096 ", "32768 ")
 LOSSES = ("sparse_softmax_cross_entropy", "softmax_cross_entropy")

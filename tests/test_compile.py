@@ -65,14 +65,10 @@ class Recorder:
         )
 
     def note(self, kernel, arguments, options):
-        """One launch. `specialize` does not know None yet: it is compiled in, as 1 is."""
+        """One launch."""
         from refnet_triton.runtime import specialize
 
-        missing = [i for i, argument in enumerate(arguments) if argument is None]
-        arguments = [1 if argument is None else argument for argument in arguments]
-        kernel, signature, constants, attributes, options = specialize(kernel, arguments, options)
-        constants |= {(i,): None for i in missing}
-        made = kernel, signature, constants, attributes, options
+        made = specialize(kernel, arguments, options)
         self.launches.setdefault(_named(made), (made, self.asking))
 
     def ask(self, op, case, dtype, draw):
