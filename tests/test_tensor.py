@@ -9,7 +9,14 @@ import refnet
 from refnet import backend as backends
 from refnet import config
 from refnet.agreement import cases_of, inputs_for
-from refnet.errors import BackendError, DTypeError, GradientError, NotReadyError, ShapeError
+from refnet.errors import (
+    BackendError,
+    DTypeError,
+    GradientError,
+    NotReadyError,
+    ShapeError,
+    UnknownNameError,
+)
 from refnet.graph import Plan
 from refnet.op import TABLE
 from refnet.tensor import Variable, apply, arange, gradients, ones, placeholder, tensor, zeros
@@ -347,3 +354,17 @@ def test_gradients_stay_on_their_backend(here):
         (dx,) = gradients(TABLE[name](x).sum(), [x])
         assert dx.backend is here
         assert owns(here, dx.value)
+
+
+def test_the_environment_names_the_backend(monkeypatch):
+    for name, answer in (("loopback", "loopback"), (None, "numpy")):
+        monkeypatch.setattr(backends, "_current", None)
+        if name:
+            monkeypatch.setenv("REFNET_BACKEND", name)
+        else:
+            monkeypatch.delenv("REFNET_BACKEND")
+        assert tensor([1.0]).backend.name == answer
+    monkeypatch.setattr(backends, "_current", None)
+    monkeypatch.setenv("REFNET_BACKEND", "nunpy")
+    with pytest.raises(UnknownNameError, match="did you mean 'numpy'"):
+        tensor([1.0])
