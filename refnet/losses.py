@@ -7,27 +7,30 @@ and returns one loss for each example. The class of the same name (``MeanSquared
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
 from refnet import config
-from refnet.errors import ArgumentError, DataError, DTypeError, ShapeError
+from refnet.errors import ArgumentError, DataError, DTypeError, ShapeError, unknown_name
 from refnet.naming import class_after, look_up, snake_case
 from refnet.ops import TABLE
-from refnet.tensor import Tensor
+from refnet.tensor import Tensor, tensor
 
 Function = Callable[..., Any]
 
 
 def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
     r"""L = (1/n) Σ_j (a_j - y_j)²"""
+    y_true, y_pred = _beside(y_pred, y_true), _beside(None, y_pred)
     return TABLE["mean_squared_error"](y_true, y_pred)
 
 
 def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
     r"""L = (1/n) Σ_j |a_j - y_j|"""
+    y_true, y_pred = _beside(y_pred, y_true), _beside(None, y_pred)
     return TABLE["mean"](TABLE["abs"](TABLE["subtract"](y_pred, y_true)), axis=-1)
 
 
@@ -38,11 +41,13 @@ def quadratic_cost(y_true: Any, y_pred: Any) -> Any:
 
 def sum_squared_residuals(y_true: Any, y_pred: Any) -> Any:
     r"""L = Σ_j (y_j - a_j)²"""
+    y_true, y_pred = _beside(y_pred, y_true), _beside(None, y_pred)
     return TABLE["sum"](TABLE["square"](TABLE["subtract"](y_true, y_pred)), axis=-1)
 
 
 def poisson(y_true: Any, y_pred: Any) -> Any:
     r"""L = (1/n) Σ_j (a_j - y_j ln a_j): counts y with expected value a. ε is added to a."""
+    y_true, y_pred = _beside(y_pred, y_true), _beside(None, y_pred)
     log = TABLE["log"](TABLE["add"](y_pred, config.epsilon()))
     return TABLE["mean"](TABLE["subtract"](y_pred, TABLE["multiply"](y_true, log)), axis=-1)
 
@@ -56,6 +61,7 @@ def binary_crossentropy(
     that came out of a sigmoid are traced back to its scores, so that nothing is lost near 0 and 1;
     others are kept within [ε, 1 - ε].
     """
+    y_true, y_pred = _beside(y_pred, y_true), _beside(None, y_pred)
     if label_smoothing:
         y_true = y_true * (1 - label_smoothing) + 0.5 * label_smoothing
     logits = y_pred if from_logits else _before("sigmoid", y_pred)
@@ -77,6 +83,7 @@ def categorical_crossentropy(
     y_pred holds probabilities, or with from_logits=True the scores before softmax. Probabilities
     that came out of a softmax are traced back to its scores.
     """
+    y_true, y_pred = _beside(y_pred, y_true), _beside(None, y_pred)
     if label_smoothing:
         classes = np.shape(y_pred)[-1] if not isinstance(y_pred, Tensor) else y_pred.shape[-1]
         y_true = y_true * (1 - label_smoothing) + label_smoothing / float(classes or 1)
@@ -145,6 +152,10 @@ class Loss:
     ) -> None:
         if reduction not in REDUCTIONS:
             raise ArgumentError(f"reduction is one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+        known = list(inspect.signature(type(self).function).parameters)[2:]
+        for option in options:
+            if option not in known:
+                raise unknown_name(f"option of {type(self).__name__}", option, known)
         self.reduction = reduction
         self.name = name or snake_case(type(self).__name__)
         self.options = options
@@ -155,12 +166,11 @@ class Loss:
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of a batch: the mean of w · L (or the sum, or each)."""
-        y_true, y_pred = _array(y_true), _array(y_pred)
-        losses = self.per_example(y_true, y_pred)
+        y_pred = _beside(None, y_pred)
+        losses = self.per_example(_beside(y_pred, y_true), y_pred)
         if sample_weight is not None:
-            w = _array(
-                sample_weight
-            )  # one for each example, whatever else the losses have axes for
+            w = _beside(y_pred, sample_weight)
+            # one for each example, whatever else the losses have axes for
             shape = (*w.shape[: losses.ndim], *(1,) * (losses.ndim - w.ndim))
             losses = TABLE["multiply"](losses, w if w.shape == shape else w.reshape(shape))
         return REDUCTIONS[self.reduction](losses)
@@ -168,17 +178,24 @@ class Loss:
     def check(self, y: np.ndarray[Any, Any], output_shape: tuple[int | None, ...]) -> None:
         """Raise a clear error if the targets y do not fit a model's output, before training starts."""
         if y.shape[1:] != output_shape[1:]:
+            classes = y.ndim == len(output_shape) - 1 and y.dtype.kind in "iu"
+            hint = ": for class numbers use the sparse loss, or utils.to_categorical(y)"
             raise ShapeError(
                 f"{self.name} expects targets of shape {_batch(output_shape)} to match the model's "
-                f"output, got {y.shape}"
+                f"output, got {y.shape}" + (hint if classes else "")
             )
 
     def __repr__(self) -> str:
         return f"<loss {self.name}>"
 
 
-def _array(values: Any) -> Any:
-    return values if isinstance(values, Tensor) else np.asarray(values)
+def _beside(y_pred: Any, values: Any) -> Any:
+    """Lists and NumPy arrays as what y_pred is: an array, or a tensor on the same backend."""
+    if isinstance(values, Tensor):
+        return values
+    return (
+        tensor(values, backend=y_pred.backend) if isinstance(y_pred, Tensor) else np.asarray(values)
+    )
 
 
 REDUCTIONS: dict[str, Callable[[Any], Any]] = {
@@ -201,9 +218,11 @@ class SparseCategoricalCrossentropy(Loss):
         """Targets must be integers from 0 to classes - 1, one for each row of the output."""
         _require_integers(y)
         if y.shape[1:] != output_shape[1:-1]:
+            one_hot = y.shape[1:] == output_shape[1:]
+            hint = ": for one-hot rows use categorical_crossentropy" if one_hot else ""
             raise ShapeError(
-                f"{self.name} expects class numbers of shape {_batch(output_shape[:-1])}, got "
-                f"{y.shape}: for one-hot rows use categorical_crossentropy"
+                f"{self.name} expects class numbers of shape {_batch(output_shape[:-1])} for outputs "
+                f"{_batch(output_shape)}, got {y.shape}{hint}"
             )
         classes = output_shape[-1] or 0
         wrong = (y < 0) | (y >= classes)

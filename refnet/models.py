@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 
 from refnet import backend as backends
-from refnet import config, losses, optimizers
+from refnet import config, optimizers
+from refnet import losses as criteria
 from refnet import metrics as measures
 from refnet.callbacks import Callback, Callbacks, History, Logs, progress
-from refnet.data import Examples, examples
-from refnet.errors import ArgumentError, NotReadyError, ShapeError
+from refnet.errors import ArgumentError, DataError, NotReadyError, ShapeError, unknown_name
+from refnet.examples import Examples, examples
 from refnet.layers.layer import Layer, Shape, assign_all
 from refnet.naming import unique_name
 from refnet.optimizers import Optimizer
+from refnet.overview import overview
 from refnet.parameters import Parameters, move
 from refnet.tensor import Tensor, Variable, tensor
 from refnet.training import Step, evaluation_step, prediction_step, training_step
@@ -42,9 +44,11 @@ class Sequential:
         self.parameters: Parameters | None = None
         self.stop_training = False
         self.history: History | None = None
-        self._compiled: tuple[Optimizer, losses.Loss, list[measures.Metric]] | None = None
+        self._compiled: tuple[Optimizer, criteria.Loss, list[measures.Metric]] | None = None
         self._arrays: list[Any] = []
         self._steps: dict[Callable[..., Step], Step] = {}
+        if isinstance(layers, Layer):
+            raise ArgumentError(f"{self.name}: layers is a list, [{layers.name}, ...]")
         for layer in layers:
             self.add(layer)
 
@@ -98,10 +102,15 @@ class Sequential:
     def _gather_parameters(self) -> None:
         """Make the trainable weights views of one vector; forget steps recorded with other arrays."""
         trainable = self.trainable_weights
-        if self.parameters is None or not _same(self.parameters.variables, trainable):
+        before = self.parameters
+        if before is None or not _same(before.variables, trainable):
             self.parameters = Parameters(trainable) if trainable else None
-        elif not self.parameters.holds(trainable):
-            self.parameters.take_back()
+            memory = self._compiled[0].memory if self._compiled else {}
+            if before is not None and self.parameters is not None and before.theta in memory:
+                slots = memory.pop(before.theta)
+                memory[self.parameters.theta] = self.parameters.take_over(slots, before)
+        elif not before.holds(trainable):
+            before.take_back()
         self._arrays = [w.value for w in self.weights]
         self._steps = {}
 
@@ -159,6 +168,30 @@ class Sequential:
         """The weights that training changes."""
         return [w for layer in self.layers for w in layer.trainable_weights]
 
+    trainable_variables = trainable_weights
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any layer may learn. Setting it sets it for all layers."""
+        return any(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self.layers:
+            layer.trainable = bool(value)
+
+    @property
+    def losses(self) -> list[Any]:
+        """What the regularizers of all layers charge: add them to the loss in a loop of your own."""
+        return [penalty for layer in self.layers for penalty in layer.losses]
+
+    def get_layer(self, name: str) -> Layer:
+        """The layer of this name."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise unknown_name("layer", name, [layer.name for layer in self.layers])
+
     @property
     def non_trainable_weights(self) -> list[Variable]:
         """The weights that training does not change."""
@@ -178,24 +211,8 @@ class Sequential:
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print the layers, their output shapes and how many parameters each has."""
-        rows = [("Layer", "Output shape", "Parameters")]
-        shape = self.layers[0].input_shape if self.layers else None
-        for layer in self.layers:
-            shape = layer.compute_output_shape(shape) if shape else None
-            shown = "?" if shape is None else str(shape)
-            rows.append(
-                (f"{layer.name} ({type(layer).__name__})", shown, f"{layer.count_params():,}")
-            )
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        line = "─" * (sum(widths) + 4)
-        print_fn(f"Model {self.name!r} on {self.backend.name}")
-        for number, (kind, shown, count) in enumerate(rows):
-            print_fn(f"{kind:<{widths[0]}}  {shown:<{widths[1]}}  {count:>{widths[2]}}")
-            if number == 0:
-                print_fn(line)
-        print_fn(line)
-        trainable = sum(w.size for w in self.trainable_weights)
-        print_fn(f"{self.count_params():,} parameters, {trainable:,} of them trainable")
+        for line in overview(self):
+            print_fn(line)
 
     # -- computing -----------------------------------------------------------------------------
 
@@ -213,13 +230,15 @@ class Sequential:
     def compile(
         self,
         optimizer: str | Optimizer = "rmsprop",
-        loss: str | losses.Loss | Callable[..., Any] | None = None,
+        loss: str | criteria.Loss | Callable[..., Any] | None = None,
         metrics: Sequence[Any] | None = None,
     ) -> None:
         """Choose how to learn: the optimizer, the loss and the metrics, by name or as objects."""
+        if isinstance(metrics, str):
+            raise ArgumentError(f"{self.name}: metrics is a list, [{metrics!r}]")
         if loss is None:
             raise ArgumentError(f"{self.name}: compile() needs a loss, e.g. 'mean_squared_error'")
-        loss = losses.get(loss)
+        loss = criteria.get(loss)
         if loss.reduction == "none":
             raise ArgumentError(
                 f"{self.name}: training needs one number, not {loss}: reduction='none'"
@@ -231,7 +250,7 @@ class Sequential:
         )
         self._steps = {}
 
-    def _ready(self, what: str) -> tuple[Optimizer, losses.Loss, list[measures.Metric]]:
+    def _ready(self, what: str) -> tuple[Optimizer, criteria.Loss, list[measures.Metric]]:
         if self._compiled is None:
             raise NotReadyError(f"{self.name}: call compile(optimizer, loss) before {what}()")
         return self._compiled
@@ -242,7 +261,7 @@ class Sequential:
         return self._ready("optimizer")[0]
 
     @property
-    def loss(self) -> losses.Loss:
+    def loss(self) -> criteria.Loss:
         """The loss `compile` was given."""
         return self._ready("loss")[1]
 
@@ -445,6 +464,8 @@ class Sequential:
         class_weight: Mapping[int, float] | None = None,
     ) -> Examples:
         """Checked data for training or evaluation: x fits the input, y the loss and the output."""
+        if y is None:
+            raise DataError(f"{self.name} needs targets y beside the inputs x")
         data = examples(x, y, sample_weight, class_weight)
         data = self._targets(data, self._fitting(data.x))
         self._ensure_built(data.x)
@@ -455,7 +476,7 @@ class Sequential:
         assert data.y is not None
         y = data.y
         one_column = len(output_shape) == y.ndim + 1 and output_shape[-1] == 1
-        sparse = isinstance(self.loss, losses.SparseCategoricalCrossentropy)
+        sparse = isinstance(self.loss, criteria.SparseCategoricalCrossentropy)
         if one_column and not sparse:
             y = y[..., None]  # (n,) beside outputs (n, 1), as in Keras
         elif sparse and y.ndim == len(output_shape) and y.shape[-1] == 1:

@@ -75,6 +75,19 @@ class Parameters:
         self.theta.assign(values)
         self._make_views()
 
+    def take_over(self, slots: Sequence[Variable], before: Parameters) -> list[Variable]:
+        """An optimizer's memory for `before`, laid out for these variables: new ones start at zero."""
+        places = dict(zip(map(id, before.variables), before.offsets, strict=True))
+        taken = []
+        for slot in slots:
+            old, new = slot.numpy(), np.zeros(self.size, slot.dtype)
+            for variable, start in zip(self.variables, self.offsets, strict=True):
+                at = places.get(id(variable))
+                if at is not None:
+                    new[start : start + variable.size] = old[at : at + variable.size]
+            taken.append(Variable(new, name=slot.name, trainable=False, backend=slot.backend))
+        return taken
+
     def pack(self, gradients: Sequence[Tensor | None]) -> Any:
         """The gradients of the variables as one vector laid out like θ; None stands for zeros."""
         parts = [

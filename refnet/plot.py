@@ -108,7 +108,7 @@ def _differences(
     ax.plot(steps[~same], gap[~same], **kind, label=label)
     if same.any():
         ax.plot(
-            steps[same], np.full(same.sum(), floor), **kind, mfc="none", label="equal to the bit"
+            steps[same], np.full(same.sum(), floor), **kind, mfc="none", label="no difference (0)"
         )
 
 
@@ -141,7 +141,7 @@ def predictions(
             picture.set(xticks=[], yticks=[])
             picture.spines[:].set_visible(True)
             wrong = said != label
-            caption = f"a {label}, taken\nfor a {said}" if wrong else f"a {label}"
+            caption = f"{label}, taken\nfor {said}" if wrong else f"{label}"
             picture.set_title(caption, loc="left", fontsize=11, color=RED if wrong else "black")
             colours = [GREY] * len(p)
             colours[said], colours[int(label)] = RED, BLUE
@@ -151,7 +151,9 @@ def predictions(
             bars.set_xticklabels(["0", "½", "1"])
             bars.tick_params(labelsize=8, length=0)
             bars.invert_yaxis()
-        legend = "blue: the right class    red: what it was taken for    grey: the others"
+        legend = (
+            "probabilities;  blue: the right digit   orange: what it was taken for   grey: others"
+        )
         figure.suptitle(title or "What the network says")
         figure.supxlabel(legend, fontsize=10)
         return _save(figure, path)

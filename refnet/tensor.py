@@ -11,6 +11,7 @@ The walks are loops, not recursion: a chain of 100,000 ops is no deeper than one
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,8 +20,15 @@ import numpy as np
 from refnet import backend as backends
 from refnet import config
 from refnet.backend import Array, Backend
-from refnet.errors import BackendError, DTypeError, GradientError, NotReadyError, ShapeError
+from refnet.errors import (
+    BackendError,
+    DTypeError,
+    GradientError,
+    NotReadyError,
+    ShapeError,
+)
 from refnet.op import Op
+from refnet.operators import Operators
 from refnet.ops import TABLE
 
 _serial = itertools.count()
@@ -67,7 +75,7 @@ class Node:
                 yield self.output(op.outputs.index(name))
 
 
-class Tensor:
+class Tensor(Operators):
     """An array that remembers where it came from.
 
     Arithmetic, comparisons, indexing and methods work as in NumPy and record what they do.
@@ -145,7 +153,9 @@ class Tensor:
     @property
     def size(self) -> int:
         """The number of elements."""
-        return int(np.prod([n or 0 for n in self.shape]))
+        if None in self.shape:
+            raise NotReadyError(f"placeholder {self.name!r} of shape {self.shape} has no size yet")
+        return math.prod(n or 0 for n in self.shape)
 
     @property
     def key(self) -> tuple[int, int]:
@@ -176,12 +186,18 @@ class Tensor:
         return int(self.item())
 
     def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ShapeError(f"a tensor of shape {self.shape} is neither true nor false")
         return bool(self.item())
 
     def __len__(self) -> int:
         if not self.shape:
             raise ShapeError("a tensor without axes has no length")
-        return int(self.shape[0] or 0)
+        if self.shape[0] is None:
+            raise NotReadyError(
+                f"placeholder {self.name!r} of shape {self.shape} has no length yet"
+            )
+        return self.shape[0]
 
     def __iter__(self) -> Iterable[Tensor]:
         return (self[i] for i in range(len(self)))
@@ -217,111 +233,7 @@ class Tensor:
     def __refnet_apply__(op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
         return apply(op, inputs, attributes)
 
-    # -- arithmetic ----------------------------------------------------------------------------
-
-    def __add__(self, other: Any) -> Any:
-        return TABLE["add"](self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        return TABLE["add"](other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return TABLE["subtract"](self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return TABLE["subtract"](other, self)
-
-    def __mul__(self, other: Any) -> Any:
-        return TABLE["multiply"](self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return TABLE["multiply"](other, self)
-
-    def __truediv__(self, other: Any) -> Any:
-        return TABLE["divide"](self, other)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return TABLE["divide"](other, self)
-
-    def __pow__(self, other: Any) -> Any:
-        return TABLE["power"](self, other)
-
-    def __rpow__(self, other: Any) -> Any:
-        return TABLE["power"](other, self)
-
-    def __matmul__(self, other: Any) -> Any:
-        return TABLE["matmul"](self, other)
-
-    def __rmatmul__(self, other: Any) -> Any:
-        return TABLE["matmul"](other, self)
-
-    def __neg__(self) -> Any:
-        return TABLE["negative"](self)
-
-    def __abs__(self) -> Any:
-        return TABLE["abs"](self)
-
-    def __eq__(self, other: object) -> Any:
-        return TABLE["equal"](self, other)
-
-    def __ne__(self, other: object) -> Any:
-        return TABLE["not_equal"](self, other)
-
-    def __lt__(self, other: Any) -> Any:
-        return TABLE["less"](self, other)
-
-    def __le__(self, other: Any) -> Any:
-        return TABLE["less_equal"](self, other)
-
-    def __gt__(self, other: Any) -> Any:
-        return TABLE["greater"](self, other)
-
-    def __ge__(self, other: Any) -> Any:
-        return TABLE["greater_equal"](self, other)
-
     __hash__ = object.__hash__  # == compares elements, so identity is what a set or dict uses
-
-    # -- shape and reductions ------------------------------------------------------------------
-
-    def __getitem__(self, key: Any) -> Any:
-        return TABLE["index"](self, key=key)
-
-    def reshape(self, *shape: Any) -> Any:
-        """The same elements in another shape: ``x.reshape(2, 3)`` or ``x.reshape((2, -1))``."""
-        return TABLE["reshape"](self, shape=_tuple(shape))
-
-    def transpose(self, *axes: Any) -> Any:
-        """The axes in another order; reversed if none is given."""
-        return TABLE["transpose"](self, axes=_tuple(axes) if axes else None)
-
-    @property
-    def T(self) -> Any:
-        """The axes reversed."""
-        return TABLE["transpose"](self)
-
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Any:
-        """Σ over an axis, several, or all."""
-        return TABLE["sum"](self, axis=axis, keepdims=keepdims)
-
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Any:
-        """The mean over an axis, several, or all."""
-        return TABLE["mean"](self, axis=axis, keepdims=keepdims)
-
-    def max(self, axis: Any = None, keepdims: bool = False) -> Any:
-        """The largest element along an axis, several, or all."""
-        return TABLE["max"](self, axis=axis, keepdims=keepdims)
-
-    def min(self, axis: Any = None, keepdims: bool = False) -> Any:
-        """The smallest element along an axis, several, or all."""
-        return TABLE["min"](self, axis=axis, keepdims=keepdims)
-
-    def argmax(self, axis: int | None = None) -> Any:
-        """Where the largest element is."""
-        return TABLE["argmax"](self, axis=axis)
-
-    def astype(self, dtype: str) -> Any:
-        """The same values as numbers of another type."""
-        return TABLE["cast"](self, dtype=dtype)
 
 
 class Variable(Tensor):
@@ -521,11 +433,12 @@ def _leaves(output: Tensor) -> list[Tensor]:
     return list(found.values()) or [output]
 
 
-def gradients(y: Tensor, xs: Sequence[Tensor], upstream: Any = None) -> list[Tensor | None]:
+def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) -> Any:
     """∂L/∂x for each x in xs, given upstream = ∂L/∂y (ones if None): back-propagation.
 
-    Any tensors may stand in xs, not only leaves. The result is None for an x that y does not depend
-    on in a differentiable way. Raises GradientError where an op on the way has no gradient.
+    The result is a list like xs; for a single tensor in its place, that tensor's gradient. Any
+    tensors may stand in xs, not only leaves. A gradient is None if y does not depend on x in a
+    differentiable way. Raises GradientError where an op on the way has no gradient.
 
     Examples
     --------
@@ -533,6 +446,8 @@ def gradients(y: Tensor, xs: Sequence[Tensor], upstream: Any = None) -> list[Ten
     >>> gradients(x * x, [x])
     [Tensor(6., shape=(), dtype=float32)]
     """
+    if isinstance(xs, Tensor):
+        return gradients(y, [xs], upstream)[0]
     order = recorded([y])
     wanted = {x.key for x in xs}
     depends = _depending(order, wanted)
@@ -598,7 +513,3 @@ def _backward(
     results = apply(vjp, (g, *node.saved()), attributes, len(inputs))
     results = results if isinstance(results, tuple) else (results,)
     return [(t, dx) for t, dx, needed in zip(inputs, results, on_path, strict=True) if needed]
-
-
-def _tuple(items: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(items[0]) if len(items) == 1 and not isinstance(items[0], int) else items

@@ -91,9 +91,8 @@ def training_step(model: Sequential) -> Step:
 def _loss(model: Sequential, y: Tensor, y_pred: Tensor, weights: Tensor) -> Tensor:
     """The loss of the batch and what the regularizers charge. No weights: an empty tensor."""
     loss: Tensor = model.loss(y, y_pred, weights if weights.size else None)
-    for layer in model.layers:
-        for penalty in layer.losses:
-            loss = TABLE["add"](loss, penalty)
+    for penalty in model.losses:
+        loss = TABLE["add"](loss, penalty)
     return loss
 
 

@@ -348,7 +348,7 @@ def test_demo(refnet_, tmp_path):
     assert clean(out)
     assert sum(line.startswith("epoch ") for line in out.splitlines()) == 30
     assert "(reaches the 97% it should)" in out
-    assert "50 of 50 losses are equal to the last bit" in out
+    assert "All 50 losses are equal to the last bit" in out
     assert "It holds at every step" in out
     record = json.loads((tmp_path / "demo.json").read_text())
     assert record["held_out_accuracy"] >= 0.97

@@ -19,7 +19,7 @@ LEVELS = [
     {"bounds", "cases"},
     {"op"},
     {"ops"},
-    {"backend"},
+    {"backend", "operators"},
     {"agreement", "tensor"},
     {"graph"},
     {OTHER},

@@ -682,3 +682,73 @@ def test_optimizers_by_name():
         model = classifier(optimizer=name)
         first = model.train_on_batch(X, LABELS)
         assert model.fit(X, LABELS, 5, epochs=20, verbose=0).history["loss"][-1] < first
+
+
+def test_a_frozen_model_learns_nothing_and_thaws():
+    model = classifier(Dense(5, "tanh"))
+    model.trainable = False
+    before = model.get_weights()
+    model.fit(X, LABELS, verbose=0)
+    assert_same(model.get_weights(), before)
+    model.trainable = True
+    model.fit(X, LABELS, verbose=0)
+    assert (model.get_weights()[0] != before[0]).any()
+
+
+def test_the_memory_of_an_optimizer_follows_the_weights_that_stay():
+    first, last = Dense(5, "tanh"), Dense(3, "softmax")
+    model = refnet.Sequential([Input((4,)), first, last])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(X, LABELS, verbose=0)
+
+    def moments(layer):
+        (slots,), kept = model.optimizer.memory.values(), model.parameters
+        return [
+            slot.numpy()[start : start + v.size].copy()
+            for slot in slots
+            for v, start in zip(kept.variables, kept.offsets, strict=True)
+            if any(v is w for w in layer.weights)
+        ]
+
+    before = moments(last)
+    first.trainable = False
+    model.predict(X)
+    for now, then in zip(moments(last), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert any(m.any() for m in before)
+
+
+def test_a_layer_written_as_in_keras():
+    class Scale(refnet.layers.Layer):
+        def build(self, input_shape):
+            self.w = self.add_weight(shape=(input_shape[-1],), initializer="ones")
+
+        def call(self, inputs):
+            return inputs * self.w
+
+    model = classifier(Scale())
+    model.fit(X, LABELS, epochs=2, verbose=0)
+    assert (model.layers[1].w.numpy() != 1).any()
+    model.summary(lambda line: line)
+
+
+def test_a_layer_that_breaks_its_promise_is_named():
+    class Wide(refnet.layers.Layer):
+        def call(self, inputs):
+            return refnet.ops.concatenate(inputs, inputs, axis=1)
+
+    with pytest.raises(refnet.errors.ShapeError, match=r"Wide 'wide.*returned.*8.*says.*4"):
+        refnet.Sequential([Input((4,)), Wide()])(X)
+
+
+def test_a_loop_of_ones_own_runs_on_either_backend():
+    for there in ("numpy", "loopback"):
+        model = classifier(Dense(5, "tanh", kernel_regularizer="l2")).to(there)
+        loss = model.loss(LABELS, model(X)) + sum(model.losses)
+        optimizer = refnet.optimizers.SGD(0.1)
+        before = model.evaluate(X, LABELS)
+        pairs = zip(
+            refnet.gradients(loss, model.trainable_weights), model.trainable_weights, strict=True
+        )
+        optimizer.apply_gradients(list(pairs))
+        assert model.evaluate(X, LABELS) < before

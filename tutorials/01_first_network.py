@@ -31,7 +31,7 @@ refnet.utils.set_random_seed(0)  # so that you see the same numbers each time
 (x_train, y_train), (x_test, y_test) = datasets.digits.load_data()
 print(f"{len(x_train)} digits to learn from, {len(x_test)} to be tested on\n")
 
-print(f"This is a {y_train[0]}:")
+print(f"This is the digit {y_train[0]}:")
 for row in x_train[0]:
     print("   ", "".join(" ░▒▓█"[round(float(pixel) * 4)] * 2 for pixel in row))
 
@@ -174,7 +174,7 @@ hardest = np.argsort(p[np.arange(len(y_test)), y_test])[:8]
 for i in hardest[:5]:
     said = p[i].argmax()
     print(
-        f"  test digit {i:3} is a {y_test[i]}; it says {said}, and is {p[i, said]:.0%} sure of it"
+        f"  test image {i:3} shows {y_test[i]}; it says {said}, and is {p[i, said]:.0%} sure of it"
     )
 
 pictures = Path("runs") / "01_first_network"

@@ -311,11 +311,14 @@ def _sum_up(found: Comparison, other: backends.Backend, activation: str) -> None
     label, gap = found.other, found.difference(found.other)
     at, ratio = found.worst(label)
     n = 2 * (found.layers + 1)
-    say(
-        f"Largest difference: {gap.max():.2e} = {gap.max() / U:.1f} u, "
-        f"at step {int(gap.argmax()) + 1}; "
-        f"{int(np.sum(gap == 0))} of {len(gap)} losses are equal to the last bit."
-    )
+    if not gap.any():
+        say(f"All {len(gap)} losses are equal to the last bit.")
+    else:
+        say(
+            f"Largest difference: {gap.max():.2e} = {gap.max() / U:.1f} u, "
+            f"at step {int(gap.argmax()) + 1}; "
+            f"{int(np.sum(gap == 0))} of {len(gap)} losses are equal to the last bit."
+        )
     say(
         f"Bound: |L_{label} - L_numpy| ≤ 2 u √({n} (t + 1)) max(1, L), "
         f"where t counts the steps from 0 and {n} = 2 backends x ({found.layers} layers + 1 loss)."

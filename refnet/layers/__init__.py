@@ -5,7 +5,7 @@
 (1, 3)
 """
 
-from refnet.layers.activation import ELU, Activation, LeakyReLU, PReLU, Softmax
+from refnet.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from refnet.layers.dense import Dense
 from refnet.layers.dropout import Dropout
 from refnet.layers.input import Input
@@ -22,6 +22,7 @@ __all__ = [
     "Layer",
     "LeakyReLU",
     "PReLU",
+    "ReLU",
     "Reshape",
     "Softmax",
 ]

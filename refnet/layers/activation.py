@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from refnet import activations
+from refnet import activations, initializers, regularizers
 from refnet.layers.layer import Layer, Shape
 from refnet.ops import TABLE
 
@@ -19,6 +19,13 @@ class Activation(Layer):
 
     def call(self, x: Any, training: bool = False) -> Any:
         return self.activation(x)
+
+
+class ReLU(Layer):
+    r"""y = max(0, x)"""
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return TABLE["relu"](x)
 
 
 class LeakyReLU(Layer):
@@ -69,7 +76,10 @@ class PReLU(Layer):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        self._alpha = alpha_initializer, alpha_regularizer
+        self._alpha: dict[str, Any] = {
+            "initializer": initializers.get(alpha_initializer),
+            "regularizer": regularizers.get(alpha_regularizer),
+        }
         self.shared_axes = tuple(shared_axes or ())
 
     def make_weights(self, input_shape: Shape) -> None:
@@ -80,7 +90,9 @@ class PReLU(Layer):
             lengths[axis] = 1
         if any(n is None for n in lengths[1:]):
             raise self.wrong_shape("with known lengths", input_shape)
-        self.alpha = self.add_weight("alpha", tuple(n or 0 for n in lengths[1:]), *self._alpha)
+        self.alpha = self.add_weight(
+            tuple(n or 0 for n in lengths[1:]), name="alpha", **self._alpha
+        )
 
     def check_input(self, shape: Shape) -> None:
         if self.input_shape and self.alpha.ndim != len(shape) - 1:

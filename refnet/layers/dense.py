@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from refnet import activations
+import numpy as np
+
+from refnet import activations, initializers, regularizers
 from refnet.errors import ArgumentError
 from refnet.layers.layer import Layer, Shape
 from refnet.op import Op
@@ -40,23 +42,29 @@ class Dense(Layer):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        if not isinstance(units, int) or units < 1:
+        if not isinstance(units, (int, np.integer)) or isinstance(units, bool) or units < 1:
             raise ArgumentError(
                 f"Dense {self.name!r} needs a positive number of units, got {units!r}"
             )
-        self.units = units
+        self.units = int(units)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
-        self._kernel = kernel_initializer, kernel_regularizer
-        self._bias = bias_initializer, bias_regularizer
+        self._kernel: dict[str, Any] = {
+            "initializer": initializers.get(kernel_initializer),
+            "regularizer": regularizers.get(kernel_regularizer),
+        }
+        self._bias: dict[str, Any] = {
+            "initializer": initializers.get(bias_initializer),
+            "regularizer": regularizers.get(bias_regularizer),
+        }
 
     def make_weights(self, input_shape: Shape) -> None:
         self.compute_output_shape(input_shape)  # raises if it has no last axis to connect
         inputs = input_shape[-1]
         assert inputs is not None
-        self.kernel = self.add_weight("kernel", (inputs, self.units), *self._kernel)
+        self.kernel = self.add_weight((inputs, self.units), name="kernel", **self._kernel)
         if self.use_bias:
-            self.bias = self.add_weight("bias", (self.units,), *self._bias)
+            self.bias = self.add_weight((self.units,), name="bias", **self._bias)
 
     def check_input(self, shape: Shape) -> None:
         inputs = self.kernel.shape[0]
@@ -76,7 +84,8 @@ class Dense(Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) < 2 or input_shape[-1] is None:
-            raise self.wrong_shape("(batch, inputs)", input_shape)
+            hint = ": x[:, None] makes one input of each number, x[None] a batch of one example"
+            raise self.wrong_shape("(batch, inputs)", input_shape, hint)
         return (*input_shape[:-1], self.units)
 
 

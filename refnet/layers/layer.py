@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from refnet import config, initializers, regularizers
-from refnet.errors import DTypeError, ShapeError
+from refnet.errors import ArgumentError, DTypeError, ShapeError
 from refnet.naming import snake_case, unique_name
 from refnet.tensor import Tensor, Variable, tensor
 
@@ -36,6 +37,10 @@ class Layer:
     ) -> None:
         self.name = name or unique_name(snake_case(type(self).__name__))
         self.trainable = trainable
+        if isinstance(input_shape, int):
+            raise ArgumentError(
+                f"{self.name}: input_shape is a tuple, ({input_shape},) for one axis"
+            )
         self.input_shape: Shape | None = None if input_shape is None else (None, *input_shape)
         self.built = False
         self.weights: list[Variable] = []
@@ -44,6 +49,7 @@ class Layer:
         #: tensors made by in-place updates during the last call: a traced step has to run them too
         self.updates: list[Tensor] = []
         self._penalties: list[tuple[regularizers.Regularizer, Variable]] = []
+        self._takes_training = "training" in inspect.signature(self.call).parameters
 
     # -- what a subclass says ------------------------------------------------------------------
 
@@ -64,10 +70,24 @@ class Layer:
         """Apply the layer to a batch, a tensor or an array, building it first if need be."""
         if not isinstance(x, Tensor):
             own = isinstance(x, (list, tuple, np.ndarray))
-            x = tensor(np.asarray(x, config.floatx()) if own else x)
+            there = self.weights[0].backend if self.weights else None
+            x = tensor(np.asarray(x, config.floatx()) if own else x, backend=there)
         self.ensure_built(x.shape)
         self.updates = []
-        return self.call(x, training=training)
+        y = self.call(x, training=training) if self._takes_training else self.call(x)
+        self._check_output(x, y)
+        return y
+
+    def _check_output(self, x: Tensor, y: Tensor) -> None:
+        """The layers that follow were built for the promised shape: what came has to have it."""
+        if y.value is None:
+            return
+        promised = self.compute_output_shape(x.shape)
+        if y.shape != promised:
+            raise ShapeError(
+                f"{type(self).__name__} {self.name!r} returned the shape {y.shape}, but its "
+                f"compute_output_shape says {promised}"
+            )
 
     def build(self, input_shape: Shape) -> None:
         """Make the weights for inputs of this shape, unless they are made; all of them, or none."""
@@ -83,8 +103,10 @@ class Layer:
 
     def ensure_built(self, input_shape: Shape) -> None:
         """Build the layer unless it is built, and check that the input fits it."""
-        self.build(input_shape)
-        self.built = True  # also where a subclass brought a `build` of its own, as in Keras
+        if not self.built:
+            self.build(input_shape)
+        if not self.built:  # a subclass brought a `build` of its own, as in Keras
+            self.input_shape, self.built = (None, *input_shape[1:]), True
         self.check_input(input_shape)
 
     def check_input(self, shape: Shape) -> None:
@@ -99,12 +121,12 @@ class Layer:
 
     def add_weight(
         self,
-        name: str,
         shape: tuple[int, ...],
         initializer: str | Callable[..., Any] = "glorot_uniform",
-        regularizer: str | regularizers.Regularizer | None = None,
-        trainable: bool = True,
         dtype: str | None = None,
+        trainable: bool = True,
+        regularizer: str | regularizers.Regularizer | None = None,
+        name: str = "weight",
     ) -> Variable:
         """Make a weight, drawn by NumPy so that it is the same on every backend."""
         values = initializers.get(initializer)(shape, dtype or config.floatx())

@@ -11,6 +11,7 @@ import numpy as np
 
 from refnet.bounds import rounded_sum
 from refnet.cases import Case, Cases, constant, normal
+from refnet.errors import ShapeError
 from refnet.op import TABLE, op
 from refnet.ops import activations as activations  # fills TABLE
 from refnet.ops.reductions import sum_to
@@ -76,6 +77,11 @@ def _matmul_vjp_terms(g, a, b, wrt=("a", "b")):
 )
 def matmul(a, b):
     r"""Y = A B,  y_ij = Σ_k a_ik b_kj"""
+    if np.ndim(a) < 2 or np.ndim(b) < 2:
+        raise ShapeError(
+            f"matmul needs matrices (..., m, k) and (..., k, n), got {np.shape(a)} and {np.shape(b)}: "
+            "a vector v becomes one by v[None, :] (a row) or v[:, None] (a column)"
+        )
     return a @ b
 
 
@@ -128,6 +134,27 @@ def _linear_terms(x, kernel, bias, activation="identity"):
     return [outer, inner]
 
 
+def as_rows(x):
+    """x (..., k) as one matrix (rows, k)."""
+    return x if np.ndim(x) == 2 else np.reshape(x, (math.prod(np.shape(x)[:-1]), np.shape(x)[-1]))
+
+
+def activation_vjp(g, saved, activation):
+    """∂L/∂z through the activation named `activation`, from what `linear` saved of it."""
+    f = TABLE[activation]
+    return f.gradient.function(g, saved) if f.saves else f.gradient.function(g)
+
+
+def _linear_vjp_terms(g, x, kernel, saved, activation="identity", wrt=()):
+    dz = np.abs(activation_vjp(g, saved, activation)) + np.abs(g)
+    rows = math.prod(np.shape(g)[:-1])
+    return [
+        (np.shape(g)[-1], dz @ np.abs(kernel).T),
+        (rows, as_rows(np.abs(x)).T @ as_rows(dz)),
+        (rows, np.sum(as_rows(dz), axis=0)),
+    ]
+
+
 @op(
     cases=_layers(),
     saves="x kernel saved",
@@ -146,27 +173,6 @@ def linear(x, kernel, bias, activation="identity"):
     f = TABLE[activation]
     y = f.function(z)
     return y, (z if "x" in f.saves else y)
-
-
-def _linear_vjp_terms(g, x, kernel, saved, activation="identity", wrt=()):
-    dz = np.abs(activation_vjp(g, saved, activation)) + np.abs(g)
-    rows = math.prod(np.shape(g)[:-1])
-    return [
-        (np.shape(g)[-1], dz @ np.abs(kernel).T),
-        (rows, as_rows(np.abs(x)).T @ as_rows(dz)),
-        (rows, np.sum(as_rows(dz), axis=0)),
-    ]
-
-
-def as_rows(x):
-    """x (..., k) as one matrix (rows, k)."""
-    return x if np.ndim(x) == 2 else np.reshape(x, (math.prod(np.shape(x)[:-1]), np.shape(x)[-1]))
-
-
-def activation_vjp(g, saved, activation):
-    """∂L/∂z through the activation named `activation`, from what `linear` saved of it."""
-    f = TABLE[activation]
-    return f.gradient.function(g, saved) if f.saves else f.gradient.function(g)
 
 
 @linear.vjp(

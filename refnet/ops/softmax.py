@@ -15,10 +15,33 @@ from refnet.op import op
 ROWS = rows()
 
 
+# How rounding grows (see refnet/bounds.py). Below e^-104 float32 has no numbers but 0.
+
+LEAST_EXPONENT = 104
+
+
 def _softmax_terms(x, axis=-1):
     """Each y carries the rounding of x - max (|x - max| · u, absolute in the exponent) and of Σ."""
     z = np.abs(x - np.max(x, axis, keepdims=True))
-    return np.shape(x)[axis], softmax(x, axis) * (2 + np.minimum(z, 104))
+    return np.shape(x)[axis], softmax(x, axis) * (2 + np.minimum(z, LEAST_EXPONENT))
+
+
+def _softmax_vjp_terms(g, y, axis=-1):
+    mixed = np.sum(np.abs(g * y), axis, keepdims=True)
+    return np.shape(y)[axis], y * (np.abs(g) + mixed)
+
+
+def _log_softmax_terms(x, axis=-1):
+    z = x - np.max(x, axis, keepdims=True)
+    return 1, 2 + np.abs(z) + np.log(np.shape(x)[axis])
+
+
+def _log_softmax_vjp_terms(g, y, axis=-1):
+    share = np.exp(y) * (1 + np.minimum(np.abs(y), LEAST_EXPONENT))
+    return np.shape(y)[axis], np.abs(g) + share * np.sum(np.abs(g), axis, keepdims=True)
+
+
+# The formulas, each with its gradient.
 
 
 @op(cases=ROWS, saves="y", error=rounded_sum(2, _softmax_terms))
@@ -27,36 +50,24 @@ def softmax(x, axis=-1):
 
     Source: the course; Bridle (1990).
     """
-    e = np.exp(x - np.max(x, axis, keepdims=True, initial=-np.inf))
+    e = np.exp(x - np.max(x, axis, keepdims=True))
     return e / np.sum(e, axis, keepdims=True)
-
-
-def _softmax_vjp_terms(g, y, axis=-1):
-    mixed = np.sum(np.abs(g * y), axis, keepdims=True)
-    return np.shape(y)[axis], y * (np.abs(g) + mixed)
 
 
 @softmax.vjp(error=rounded_sum(2, _softmax_vjp_terms))
 def softmax_vjp(g, y, axis=-1):
-    r"""∂L/∂x_i = y_i · (g_i - Σ_j g_j y_j)"""
+    r"""∂L/∂x_i = y_i · (g_i - Σ_j g_j y_j), from ∂y_j/∂x_i = y_j · ([i = j] - y_i)"""
     return y * (g - np.sum(g * y, axis, keepdims=True))
-
-
-def _log_softmax_terms(x, axis=-1):
-    z = x - np.max(x, axis, keepdims=True)
-    return 1, 2 + np.abs(z) + np.log(np.shape(x)[axis])
 
 
 @op(cases=ROWS, saves="y", error=rounded_sum(2, _log_softmax_terms))
 def log_softmax(x, axis=-1):
-    r"""y_i = x_i - ln Σ_j e^{x_j}"""
-    z = x - np.max(x, axis, keepdims=True, initial=-np.inf)
+    r"""y_i = x_i - ln Σ_j e^{x_j}
+
+    The logarithm of softmax, without taking one of a number that may have become 0.
+    """
+    z = x - np.max(x, axis, keepdims=True)
     return z - np.log(np.sum(np.exp(z), axis, keepdims=True))
-
-
-def _log_softmax_vjp_terms(g, y, axis=-1):
-    share = np.exp(y) * (1 + np.minimum(np.abs(y), 104))
-    return np.shape(y)[axis], np.abs(g) + share * np.sum(np.abs(g), axis, keepdims=True)
 
 
 @log_softmax.vjp(error=rounded_sum(2, _log_softmax_vjp_terms))

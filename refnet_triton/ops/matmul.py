@@ -38,7 +38,11 @@ IDENTITY = activations.identity.formula
 def _matmul_kernel(a, b, bias, y, saved, m, n, k, a_batch, a_m, a_k, b_batch, b_k, b_n, y_batch,
                    ACTIVATION: tl.constexpr, COMPUTE: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
                    K: tl.constexpr, GROUP: tl.constexpr, WIDEN: tl.constexpr):  # fmt: skip
-    """One (M, N) tile of y = f(a b + bias). Tiles that share rows of a run near each other in time."""
+    """One (M, N) tile of y = f(a b + bias). m, n, k are the lengths of the product, M, N, K the tile's.
+
+    Programs that run at the same time should need the same rows and columns, so that these come from
+    the cache: tiles are taken in groups of GROUP rows, down a column of the group, then the next one.
+    """
     batch = tl.program_id(1).to(tl.int64)
     across = tl.cdiv(n, N)
     down = tl.cdiv(m, M)
