@@ -424,3 +424,25 @@ def test_every_error_is_also_a_builtin_one():
         assert issubclass(kind, errors.RefnetError)
         if kind is not errors.RefnetError:
             assert issubclass(kind, (ValueError, TypeError, RuntimeError, ImportError))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: Dense(3, "prelu"), r"layer PReLU\(\)"),
+        (lambda: losses.BinaryCrossentropy(from_logit=True), "did you mean 'from_logits'"),
+        (lambda: losses.MeanSquaredError(from_logits=True), "from_logits"),
+        (lambda: Dense(3, kernel_initializer="he"), "unknown initializer 'he'"),
+        (lambda: Dense(3, kernel_regularizer="l3"), "unknown regularizer 'l3'"),
+        (lambda: Dense(True), "units"),
+        (lambda: Dense(3, input_shape=8), r"\(8,\)"),
+        (lambda: trained().compile("sgd", "mse", "accuracy"), r"\['accuracy'\]"),
+        (lambda: refnet.Sequential(Dense(3)), "layers is a list"),
+        (lambda: trained().fit(X, None), "targets"),
+        (lambda: trained().get_layer("hiden"), "did you mean 'hidden'"),
+        (lambda: trained().predict(X[0]), r"x\[None\]"),
+    ],
+)
+def test_the_message_says_what_to_write(call, said):
+    with pytest.raises(errors.RefnetError, match=said):
+        call()

@@ -10,6 +10,7 @@ from refnet import backend as backends
 from refnet import config
 from refnet.agreement import cases_of, inputs_for
 from refnet.errors import (
+    ArgumentError,
     BackendError,
     DTypeError,
     GradientError,
@@ -368,3 +369,28 @@ def test_the_environment_names_the_backend(monkeypatch):
     monkeypatch.setenv("REFNET_BACKEND", "nunpy")
     with pytest.raises(UnknownNameError, match="did you mean 'numpy'"):
         tensor([1.0])
+
+
+@pytest.mark.parametrize("key", [[0, 1], np.array([0, 0]), True, "a", (0, [1])], ids=str)
+def test_keys_that_are_no_index(key):
+    with pytest.raises(ArgumentError, match="integers, slices, None"):
+        tensor(A)[key]
+
+
+def test_gradients_of_one_tensor():
+    x = tensor(A)
+    close(gradients((x * x).sum(), x), 2 * A)
+
+
+def test_a_placeholder_has_no_size_and_many_elements_are_not_one_truth():
+    waiting = placeholder((None, 3), name="pixels")
+    for ask in (len, lambda t: t.size):
+        with pytest.raises(NotReadyError, match="pixels"):
+            ask(waiting)
+    with pytest.raises(ShapeError, match="neither true nor false"):
+        bool(tensor(A))
+
+
+def test_a_product_needs_matrices(here):
+    with pytest.raises(ShapeError, match="matrices"):
+        tensor(A) @ tensor([1.0, 2.0, 3.0])

@@ -84,8 +84,7 @@ class Dense(Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) < 2 or input_shape[-1] is None:
-            hint = ": x[:, None] makes one input of each number, x[None] a batch of one example"
-            raise self.wrong_shape("(batch, inputs)", input_shape, hint)
+            raise self.wrong_shape("(batch, inputs)", input_shape)
         return (*input_shape[:-1], self.units)
 
 

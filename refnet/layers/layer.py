@@ -114,6 +114,8 @@ class Layer:
 
     def wrong_shape(self, expected: str, got: Shape, hint: str = "") -> ShapeError:
         """The error for an input that does not fit, naming the layer."""
+        if len(got) == 1:
+            hint = ": x[None] makes a batch of one example, x[:, None] one input of each number"
         return ShapeError(
             f"{type(self).__name__} {self.name!r} expects inputs of shape {expected}, got "
             f"({', '.join('batch' if n is None else str(n) for n in got)}){hint}"
