@@ -324,10 +324,8 @@ def _sum_up(found: Comparison, other: backends.Backend, activation: str) -> None
         f"where t counts the steps from 0 and {n} = 2 backends x ({found.layers} layers + 1 loss)."
     )
     if found.holds:
-        say(
-            f"It holds at every step; nearest to it is step {at + 1}, with {ratio:.2f} of the bound.",
-            GOOD,
-        )
+        nearest = f"; nearest to it is step {at + 1}, with {ratio:.2f} of the bound"
+        say(f"It holds at every step{nearest if gap.any() else ''}.", GOOD)
     else:
         first = int(np.argmax(gap > found.bound(label))) + 1
         say(f"It BREAKS at step {first}; step {at + 1} has {ratio:.3g} times the bound.", BAD)
