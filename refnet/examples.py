@@ -122,7 +122,4 @@ def _class_weights(y: Array | None, class_weight: Mapping[int, float]) -> Array:
     if not all(np.isfinite(w) for w in class_weight.values()):
         raise DataError(f"class_weight holds NaN or infinity: {dict(class_weight)}")
     classes = y if y.ndim == 1 else y.argmax(-1) if y.shape[-1] > 1 else y[:, 0]
-    missing = sorted({int(c) for c in np.unique(classes)} - {int(c) for c in class_weight})
-    if missing:
-        raise ArgumentError(f"class_weight has no entry for class {missing[0]}")
-    return np.array([class_weight[int(c)] for c in classes], config.floatx())
+    return np.array([class_weight.get(int(c), 1.0) for c in classes], config.floatx())

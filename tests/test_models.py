@@ -752,3 +752,11 @@ def test_a_loop_of_ones_own_runs_on_either_backend():
         )
         optimizer.apply_gradients(list(pairs))
         assert model.evaluate(X, LABELS) < before
+
+
+def test_a_class_without_a_weight_counts_as_one():
+    options = {"epochs": 2, "shuffle": False, "verbose": 0}
+    some, all_of_them = classifier(), classifier()
+    found = some.fit(X, LABELS, class_weight={1: 5.0}, **options)
+    expected = all_of_them.fit(X, LABELS, class_weight={0: 1.0, 1: 5.0, 2: 1.0}, **options)
+    assert found.history == expected.history
