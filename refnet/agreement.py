@@ -7,7 +7,6 @@ the op's row allows, the backend is wrong.
 
 from __future__ import annotations
 
-import inspect
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -185,8 +184,3 @@ def _overflowing(y: Any, dtype: str) -> Any:
 def all_ops() -> list[Op]:
     """Every op of TABLE that has cases, forward before gradient."""
     return [op for op in TABLE.values() if (op.primal or op).cases is not None]
-
-
-def signature(op: Op) -> inspect.Signature:
-    """The op's parameters, for comparison with its twins."""
-    return inspect.signature(op.function)

@@ -114,6 +114,14 @@ def register(name: str, target: str | type[Backend]) -> None:
     _loaded.pop(name, None)
 
 
+def register_uninstalled(name: str, target: str) -> None:
+    """`register` a backend that lies in a checkout nobody installed: there is no entry point then."""
+    from importlib.metadata import entry_points
+
+    if name not in _targets and not entry_points(group=ENTRY_POINTS, name=name):
+        register(name, target)
+
+
 def names() -> list[str]:
     """The backends that can be asked for, whether or not this machine can run them."""
     from importlib.metadata import entry_points
@@ -207,5 +215,6 @@ __all__ = [
     "names",
     "ops",
     "register",
+    "register_uninstalled",
     "use_backend",
 ]

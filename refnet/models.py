@@ -81,13 +81,13 @@ class Sequential:
 
     def build(self, input_shape: Shape) -> None:
         """Make the weights of all layers for inputs of this shape (with the batch, None)."""
-        output_shape = self.compute_output_shape(input_shape)
-        shape = (None, *input_shape[1:])
+        self.compute_output_shape(input_shape)  # raises before anything is built
+        shape: Shape = (None, *input_shape[1:])
         with backends.use_backend(self.backend):
             for layer in self.layers:
                 layer.ensure_built(shape)
                 shape = layer.compute_output_shape(shape)
-        self.output_shape = output_shape
+        self.output_shape = shape
         self._gather_parameters()
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

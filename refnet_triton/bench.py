@@ -66,9 +66,7 @@ CACHE = 256 << 20  # bytes: several times the largest level-2 cache
 
 def backend() -> Any:
     """The backend `triton`, registered by hand in a checkout that was not installed."""
-    with contextlib.suppress(Exception):
-        return backends.get("triton")
-    backends.register("triton", "refnet_triton.backend:TritonBackend")
+    backends.register_uninstalled("triton", "refnet_triton.backend:TritonBackend")
     return backends.get("triton")
 
 

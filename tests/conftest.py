@@ -7,7 +7,6 @@ test marked `gpu` is skipped without one. All others need NumPy alone.
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import importlib.util
 from collections import Counter
 
@@ -24,9 +23,7 @@ TIERS = {
 }
 
 backends.register("loopback", Loopback)
-if not importlib.metadata.entry_points(group=backends.ENTRY_POINTS, name="triton"):
-    # A checkout that was not installed has no entry point.
-    backends.register("triton", "refnet_triton.backend:TritonBackend")
+backends.register_uninstalled("triton", "refnet_triton.backend:TritonBackend")
 
 
 # -- which tier a test belongs to, and what it lacks ---------------------------------------------
@@ -77,6 +74,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 # -- what tests ask for --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def torch():
+    """PyTorch, for tests that compare with it."""
+    return pytest.importorskip("torch")
+
 
 TRITON = pytest.param("triton", marks=pytest.mark.triton)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-
 import numpy as np
 import pytest
 
 import refnet
-from refnet import config, layers, losses, optimizers
+from refnet import layers, losses, optimizers
+from refnet.drift import float_type
 from refnet.layers import Dense, Dropout, Flatten, Input, PReLU, Reshape
 from refnet.optimizers import SGD, Adam, RMSprop
 
@@ -22,19 +20,8 @@ Y = RNG.normal(size=(23, 3)).astype("float32")
 @pytest.fixture
 def float64():
     """All numbers in double precision, for this test."""
-    before = config.floatx()
-    config.set_floatx("float64")
-    yield
-    config.set_floatx(before)
-
-
-@pytest.fixture
-def torch():
-    """PyTorch. Its optimizers import triton, and refnet_triton has to be there before."""
-    found = pytest.importorskip("torch")
-    with contextlib.suppress(ImportError):
-        importlib.import_module("refnet_triton.runtime")
-    return found
+    with float_type("float64"):
+        yield
 
 
 def classifier(*middle, optimizer="adam", seed=0, outputs=3, **compile_options):

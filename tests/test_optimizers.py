@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import math
 
 import numpy as np
@@ -15,15 +13,6 @@ from refnet.optimizers import SGD, Adam, RMSprop
 
 STEPS = 20
 GRADIENTS = np.random.default_rng(0).normal(size=STEPS)
-
-
-@pytest.fixture
-def torch():
-    """PyTorch. Its optimizers import triton, and refnet_triton has to be there before."""
-    found = pytest.importorskip("torch")
-    with contextlib.suppress(ImportError):
-        importlib.import_module("refnet_triton.runtime")
-    return found
 
 
 def sgd(w, g, t, memory, eta=0.01):

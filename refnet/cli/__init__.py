@@ -78,6 +78,5 @@ def _print_anything() -> None:
 
 def _know_the_checkout() -> None:
     """Find `refnet_triton` beside `refnet` where neither is installed: ``python -m refnet``."""
-    installed = importlib.metadata.entry_points(group=backend.ENTRY_POINTS, name="triton")
-    if not installed and importlib.util.find_spec("refnet_triton"):
-        backend.register("triton", "refnet_triton.backend:TritonBackend")
+    if importlib.util.find_spec("refnet_triton"):
+        backend.register_uninstalled("triton", "refnet_triton.backend:TritonBackend")

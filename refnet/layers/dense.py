@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -69,7 +70,9 @@ class Dense(Layer):
     def check_input(self, shape: Shape) -> None:
         inputs = self.kernel.shape[0]
         if len(shape) < 2 or shape[-1] != inputs:
-            flattened = len(shape) > 2 and all(shape[1:]) and _product(shape[1:]) == inputs
+            flattened = (
+                len(shape) > 2 and all(shape[1:]) and math.prod(n or 0 for n in shape[1:]) == inputs
+            )
             hint = ": add Flatten() before it" if flattened else ""
             raise self.wrong_shape(f"(batch, {inputs})", shape, hint)
 
@@ -86,10 +89,3 @@ class Dense(Layer):
         if len(input_shape) < 2 or input_shape[-1] is None:
             raise self.wrong_shape("(batch, inputs)", input_shape)
         return (*input_shape[:-1], self.units)
-
-
-def _product(lengths: tuple[int | None, ...]) -> int:
-    total = 1
-    for n in lengths:
-        total *= n or 0
-    return total

@@ -103,12 +103,13 @@ def _long_softmax_kernel(x, out, columns, LOG: tl.constexpr, COMPUTE: tl.constex
     x += tl.program_id(0).to(tl.int64) * columns
     out += tl.program_id(0).to(tl.int64) * columns
     largest, total = online_sum(x, columns, COMPUTE, BLOCK)
+    log_total = mathematics.log(total)
     for start in range(0, columns, BLOCK):
         column = start + tl.arange(0, BLOCK)
         inside = column < columns
         z = widen(tl.load(x + column, mask=inside, other=0.0)).to(COMPUTE) - largest
         if LOG:
-            y = z - mathematics.log(total)
+            y = z - log_total
         else:
             y = mathematics.divide(mathematics.exp(z), total)
         tl.store(out + column, narrow(y, out.dtype.element_ty), mask=inside)
