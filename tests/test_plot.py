@@ -7,6 +7,7 @@ import pytest
 
 from refnet import plot
 from refnet.errors import ArgumentError, RefnetError, UnknownNameError
+from refnet.plot.figure import BLUE, RED
 
 pytest.importorskip("matplotlib")
 
@@ -36,9 +37,9 @@ def test_loss_curves(tmp_path):
     path = plot.loss_curves(HELD_OUT, tmp_path / "new" / "folder" / "a.png", "A title")
     assert path == tmp_path / "new" / "folder" / "a.png"
     image = pixels(path)
-    assert contains(image, plot.BLUE)
-    assert contains(image, plot.RED)
-    assert not contains(pixels(plot.loss_curves(CURVES, tmp_path / "b.png")), plot.RED)
+    assert contains(image, BLUE)
+    assert contains(image, RED)
+    assert not contains(pixels(plot.loss_curves(CURVES, tmp_path / "b.png")), RED)
     assert [p.name for p in path.parent.iterdir()] == ["a.png"]  # no unfinished file is left
 
 
@@ -51,7 +52,7 @@ def test_compare_losses(tmp_path):
     losses = {"numpy": [2.0, 1.0, 0.5, 0.2], "triton": [2.0, 1.0 + 1e-7, 0.5, 0.2 - 1e-8]}
     bound, exact = [1e-6] * 4, [2.0 + 1e-8, 1.0, 0.5, 0.2]
     image = pixels(plot.compare_losses(losses, bound, tmp_path / "a.png", exact=exact), (600, 800))
-    assert all(contains(image, colour) for colour in (plot.BLUE, plot.GREEN, plot.ORANGE))
+    assert all(contains(image, colour) for colour in (BLUE, GREEN, ORANGE))
 
 
 def test_compare_losses_that_are_all_equal(tmp_path):
@@ -62,18 +63,16 @@ def test_predictions(tmp_path):
     images, labels = np.random.default_rng(0).random((5, 8, 8)), np.array([0, 1, 2, 3, 4])
     right = np.eye(10)[labels]
     wrong = np.eye(10)[(labels + 1) % 10]
-    assert not contains(
-        pixels(plot.predictions(images, right, labels, tmp_path / "a.png")), plot.RED
-    )
-    assert contains(pixels(plot.predictions(images, wrong, labels, tmp_path / "b.png")), plot.RED)
+    assert not contains(pixels(plot.predictions(images, right, labels, tmp_path / "a.png")), RED)
+    assert contains(pixels(plot.predictions(images, wrong, labels, tmp_path / "b.png")), RED)
     pixels(plot.predictions(images[:1], right[:1], labels[:1], tmp_path / "c.png"), (200, 200))
 
 
 def test_activation_curves(tmp_path):
     names = ["sigmoid", "relu", "binary_step", "gelu"]
     image = pixels(plot.activation_curves(names, tmp_path / "a.png"))
-    assert contains(image, plot.BLUE)
-    assert contains(image, plot.RED)
+    assert contains(image, BLUE)
+    assert contains(image, RED)
 
 
 def test_what_cannot_be_drawn(tmp_path):

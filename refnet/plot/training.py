@@ -1,34 +1,15 @@
-"""Pictures: loss curves, two trainings compared, predictions, activation functions.
-
-Every function writes one PNG and returns its path. No window is opened and no global state of
-matplotlib is touched, so they work anywhere. The colours are those of Okabe and Ito (2008), which
-people with any kind of colour vision can tell apart; lines differ in style as well.
-"""
+"""Pictures of a training: loss curves, two trainings laid over each other, what the network says."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from refnet.errors import ArgumentError, MissingPackageError
-from refnet.op import TABLE
-
-BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B6B6B"
-STYLE: Any = {
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E3E3E3",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-}
-DPI = 130
+from refnet.errors import ArgumentError
+from refnet.plot.figure import BLUE, GREEN, GREY, ORANGE, RED, new_figure, save
 
 
 def loss_curves(history: Mapping[str, Sequence[float]], path: str | Path, title: str = "") -> Path:
@@ -41,7 +22,7 @@ def loss_curves(history: Mapping[str, Sequence[float]], path: str | Path, title:
             "loss_curves needs the loss of at least one epoch: history['loss'] is empty"
         )
     names = [n for n in history if not n.startswith("val_")]
-    with _figure((5.2 * len(names), 3.8), (1, len(names))) as (figure, axes):
+    with new_figure((5.2 * len(names), 3.8), (1, len(names))) as (figure, axes):
         for ax, name in zip(axes.flat, names, strict=True):
             values = history[name]
             epochs = np.arange(1, len(values) + 1)
@@ -56,7 +37,7 @@ def loss_curves(history: Mapping[str, Sequence[float]], path: str | Path, title:
             ax.set(xlabel="epoch", ylabel=name.replace("_", " "))
             ax.xaxis.get_major_locator().set_params(integer=True)
         figure.suptitle(title or "Training")
-        return _save(figure, path)
+        return save(figure, path)
 
 
 def compare_losses(
@@ -76,7 +57,7 @@ def compare_losses(
     """
     (a, first), (b, second) = losses.items()
     steps = np.arange(1, len(first) + 1)
-    with _figure((8.5, 7.0), (2, 1), sharex=True, height_ratios=(1, 1.1)) as (figure, axes):
+    with new_figure((8.5, 7.0), (2, 1), sharex=True, height_ratios=(1, 1.1)) as (figure, axes):
         top, low = axes.flat
         top.plot(steps, first, color=ORANGE, lw=5, alpha=0.75, solid_capstyle="round", label=a)
         top.plot(steps, second, color=BLUE, lw=1.5, ls="--", label=b)
@@ -95,7 +76,7 @@ def compare_losses(
         low.xaxis.get_major_locator().set_params(integer=True)
         low.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=4, columnspacing=1.4)
         figure.suptitle(title or f"The same training on {a} and on {b}")
-        return _save(figure, path)
+        return save(figure, path)
 
 
 def _differences(
@@ -131,7 +112,7 @@ def predictions(
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     size, grid = (3.3 * columns, 2.35 * rows + 0.6), (rows, 2 * columns)
-    with _figure(size, grid, width_ratios=(1, 1.25) * columns) as (figure, axes):
+    with new_figure(size, grid, width_ratios=(1, 1.25) * columns) as (figure, axes):
         for ax in axes.flat[2 * len(images) :]:
             ax.set_axis_off()
         panels = zip(axes.flat[::2], axes.flat[1::2], images, probabilities, labels, strict=False)
@@ -156,72 +137,4 @@ def predictions(
         )
         figure.suptitle(title or "What the network says")
         figure.supxlabel(legend, fontsize=10)
-        return _save(figure, path)
-
-
-def activation_curves(
-    names: Sequence[str], path: str | Path, span: tuple[float, float] = (-4.0, 4.0), title: str = ""
-) -> Path:
-    """Activation functions f of TABLE (solid), each with its gradient f' (dashed)."""
-    unfit = [n for n in names if not TABLE[n].activation]
-    if unfit or not names:
-        raise ArgumentError(
-            f"activation_curves draws elementwise activations, got {unfit or 'none'}"
-        )
-    columns = min(3, len(names))
-    rows = -(-len(names) // columns)
-    with _figure((4.0 * columns, 3.0 * rows + 0.5), (rows, columns)) as (figure, axes):
-        for ax in axes.flat[len(names) :]:
-            ax.set_axis_off()
-        for ax, name in zip(axes.flat, names, strict=False):
-            op, x = TABLE[name], np.linspace(*span, 801)
-            assert op.gradient is not None
-            y = op.function(x)
-            saved = [x if s == "x" else y for s in op.saves]
-            slope = op.gradient.function(np.ones_like(x), *saved)
-            ax.axhline(0, color=GREY, lw=0.8)
-            ax.axvline(0, color=GREY, lw=0.8)
-            for values, style in ((y, {"color": BLUE}), (slope, {"color": RED, "ls": "--"})):
-                ax.plot(x, _broken(values), lw=2, **style)
-            ax.set_title(name, fontsize=12)
-            ax.set_ylim(np.clip(ax.get_ylim(), *span))
-        figure.suptitle(title or "f(x), solid, and f'(x), dashed")
-        return _save(figure, path)
-
-
-def _broken(values: Any) -> Any:
-    """A curve that is not drawn across its jumps."""
-    jump = np.abs(np.diff(values, prepend=values[0])) > 0.09
-    return np.where(jump, np.nan, values)
-
-
-@contextlib.contextmanager
-def _figure(
-    size: tuple[float, float], grid: tuple[int, int], **layout: Any
-) -> Iterator[tuple[Any, Any]]:
-    """A matplotlib figure with a grid of axes, in our style."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
-    except ImportError as error:
-        raise MissingPackageError(
-            f"pictures need matplotlib: pip install 'refnet[viz]' ({error})"
-        ) from error
-    with rc_context(STYLE):
-        spaced = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)  # inches
-        figure = Figure(size, dpi=DPI, layout=spaced)
-        yield figure, figure.subplots(*grid, squeeze=False, **layout)
-
-
-def _save(figure: Any, path: str | Path) -> Path:
-    """Write the figure as a PNG, making the folder if need be; a file is replaced whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    figure.savefig(unfinished, format="png")
-    os.replace(unfinished, path)
-    return path
-
-
-__all__ = ["activation_curves", "compare_losses", "loss_curves", "predictions"]
+        return save(figure, path)

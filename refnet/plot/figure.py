@@ -1,0 +1,57 @@
+"""How our pictures look, and how they are written: one PNG, whole or not at all.
+
+No window is opened and no global state of matplotlib is touched, so pictures can be made anywhere.
+The colours are those of Okabe and Ito (2008), which people with any kind of colour vision can tell
+apart; lines differ in style as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from refnet.errors import MissingPackageError
+
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B6B6B"
+STYLE: Any = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E3E3E3",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+DPI = 130
+
+
+@contextlib.contextmanager
+def new_figure(
+    size: tuple[float, float], grid: tuple[int, int], **layout: Any
+) -> Iterator[tuple[Any, Any]]:
+    """A matplotlib figure with a grid of axes, in our style."""
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+    except ImportError as error:
+        raise MissingPackageError(
+            f"pictures need matplotlib: pip install 'refnet[viz]' ({error})"
+        ) from error
+    with rc_context(STYLE):
+        spaced = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)  # inches
+        figure = Figure(size, dpi=DPI, layout=spaced)
+        yield figure, figure.subplots(*grid, squeeze=False, **layout)
+
+
+def save(figure: Any, path: str | Path) -> Path:
+    """Write the figure as a PNG, making the folder if need be; a file is replaced whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    figure.savefig(unfinished, format="png")
+    os.replace(unfinished, path)
+    return path
