@@ -7,7 +7,7 @@ import pytest
 
 from refnet import plot
 from refnet.errors import ArgumentError, RefnetError, UnknownNameError
-from refnet.plot.figure import BLUE, RED
+from refnet.plot.figure import BLUE, GREEN, ORANGE, RED
 
 pytest.importorskip("matplotlib")
 
