@@ -51,6 +51,10 @@ class Backend:
         """
         return self.array(values)
 
+    def from_dlpack(self, array: Any) -> Array:
+        """Another library's array as one of this backend's, in the same memory where that can be."""
+        return self.array(np.from_dlpack(array))
+
     def numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """The values as a NumPy array (a type that NumPy lacks, bfloat16, as float32)."""
         raise NotImplementedError
@@ -92,6 +96,9 @@ class NumPyBackend(Backend):
 
     def feed(self, values: np.ndarray[Any, Any]) -> Array:
         return values
+
+    def from_dlpack(self, array: Any) -> Array:
+        return np.from_dlpack(array)
 
     def numpy(self, array: Array) -> np.ndarray[Any, Any]:
         return np.asarray(array)

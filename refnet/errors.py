@@ -49,6 +49,14 @@ class NotReadyError(RefnetError, RuntimeError):
     """Something used before it was built or compiled, or a placeholder that has no value yet."""
 
 
+class GraphError(RefnetError, ValueError):
+    """Something that is not in the graph, or belongs to another one."""
+
+
+class FileError(RefnetError, ValueError):
+    """A file that is damaged, truncated, not ours, or written by a newer version."""
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """The error for a mistyped name: it suggests the nearest known ones.
 

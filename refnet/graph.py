@@ -1,131 +1,315 @@
-"""Plan: a recorded computation as a small program, to be run again on other values.
+"""Graph: a computation written down before it is run. Placeholders stand where the data will be.
 
-Tensors remember the ops that made them. A plan takes that record from some outputs back to some
-inputs, and writes it down as a Python function that calls the backend's functions one after the
-other: no tensors, no dispatch, no tape. Variables are read at every run, as they are updated in
-place; all other values that do not depend on the inputs are constants.
+A graph is built by computing with placeholders: each op that reads one becomes a node that waits. It
+can be looked at, saved to a file, loaded elsewhere, and run by a `Session` on any backend.
 
-`Plan.source` is that function's text: the training step of a model is a program one can read.
+    >>> import refnet
+    >>> with refnet.Graph() as graph:
+    ...     x = refnet.placeholder((None, 3), name="x")
+    ...     y = (x * 2.0).sum(axis=1).named("y")
+    >>> graph
+    <graph: 1 placeholder, 0 variables, 2 ops>
+    >>> y
+    Tensor(waiting from sum, shape=(None,), dtype=float32, name='y')
+    >>> refnet.Session(graph).run("y", {"x": [[1, 2, 3]]})
+    array([12.], dtype=float32)
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from typing import Any
+import re
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from refnet.backend import Array
-from refnet.errors import NotReadyError
+from refnet import backend as backends
+from refnet import config, drawing, serialization
+from refnet.entries import Entry, source_of
+from refnet.errors import ArgumentError, GraphError, ShapeError, unknown_name
+from refnet.scope import Promise, graph_in_use, line_of_user, scoped
+from refnet.shapes import Spec
 from refnet.tensor import Node, Tensor, Variable, recorded
 
+if TYPE_CHECKING:
+    from refnet.session import Session
 
-class Plan:
-    """A function from the inputs' values to the outputs' values, read off a record.
+_NAME = re.compile(r"[^\x00-\x1f\x7f:/]+(/[^\x00-\x1f\x7f:/]+)*")
 
-    Parameters
-    ----------
-    inputs : tensors whose values will be given at each run.
-    outputs : tensors to compute.
-    keep : tensors whose ops have an effect (updates) and have to run though nothing reads them.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from refnet.tensor import tensor
-    >>> x = tensor([1.0, 2.0])
-    >>> plan = Plan([x], [x * x + 1.0])
-    >>> plan(np.array([3.0, 4.0], "float32"))
-    (array([10., 17.], dtype=float32),)
-    >>> print(plan.source)
-    def plan(v0):
-        v1 = multiply(v0, v0)
-        v3 = add(v1, c2)
-        del v1
-        return (v3,)
+class Group:
+    """Tensors that a session computes together for what they do: the updates of a training step."""
+
+    def __init__(self, graph: Graph, name: str, tensors: Sequence[Tensor]) -> None:
+        self.graph = graph
+        self.name = name
+        self.tensors = tuple(tensors)
+
+    def __repr__(self) -> str:
+        return f"<group {self.name!r} of {len(self.tensors)} ops>"
+
+
+class Graph:
+    """Placeholders, variables and the ops that read them, each under a name of its own.
+
+    Within ``with graph:`` placeholders and variables are made in this graph; outside of any such
+    block, placeholders are made in a default graph. `name_scope` puts names into folders.
     """
 
-    def __init__(
-        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], keep: Sequence[Tensor] = ()
-    ) -> None:
-        self._names: dict[tuple[int, int], str] = {}
-        self._globals: dict[str, Any] = {"inf": math.inf, "nan": math.nan}
-        arguments = [self._new_name("v", t) for t in inputs]
-        order = recorded([*outputs, *keep])
-        lines: list[str] = []
-        body: list[str] = []
-        last_use: dict[str, int] = {}
-        for node in order:
-            if self._is_constant(node):
-                for i, value in enumerate(node.values or ()):
-                    self._globals[self._new_name("c", node.output(i))] = value
-                continue
-            number = len(lines)
-            read = [self._name(t) for t in node.inputs]
-            write = [self._new_name("v", node.output(i)) for i in range(node.count)]
-            given = [f"{k}={self._literal(k, v)}" for k, v in node.attributes.items()]
-            function = self._function(node.op.name, node.inputs[0].backend.function(node.op))
-            targets = ", ".join(write) + ("," if node.op.returns_tuple and node.count == 1 else "")
-            lines.append(f"{targets} = {function}({', '.join([*read, *given])})")
-            last_use |= dict.fromkeys([*read, *write], number)
-        results = [self._name(t) for t in outputs]
-        kept = {*results, *arguments, *self._globals}
-        done: dict[int, list[str]] = {}
-        for name, number in last_use.items():
-            if name not in kept:
-                done.setdefault(number, []).append(name)
-        for number, line in enumerate(lines):  # what nobody needs any more gives its memory back
-            body += [line, f"del {', '.join(done[number])}"] if number in done else [line]
-        body.append(f"return ({', '.join(results)}{',' if len(results) == 1 else ''})")
-        self.source = "\n    ".join([f"def plan({', '.join(arguments)}):", *body])
-        exec(self.source, self._globals)
-        self._run: Callable[..., tuple[Array, ...]] = self._globals["plan"]
-        self.steps = len(lines)
+    def __init__(self) -> None:
+        self._things: dict[str, Tensor | Node | Group] = {}
+        self._counts: Counter[str] = Counter()
+        #: what layers change in a step of training besides their weights: keys of random numbers
+        self.updates: list[Tensor] = []
+        #: names of what has its value already, given when it is first looked at; and all of them
+        self._eager: dict[tuple[int, int], tuple[str, Tensor]] = {}
+        self._taken: set[str] = set()
+        self._lock = threading.RLock()
 
-    def __call__(self, *arguments: Array) -> tuple[Array, ...]:
-        """Run the plan on the inputs' values (backend arrays, in the order of `inputs`)."""
-        return self._run(*arguments)
+    def __enter__(self) -> Graph:
+        graph_in_use.set((*graph_in_use.get(), self))
+        return self
 
-    def _is_constant(self, node: Node) -> bool:
-        """Whether no run can change the results: they depend on shapes and on constants alone."""
-        op, names = node.op, node.op.inputs if not node.op.variadic else ("",) * len(node.inputs)
-        return (
-            not op.writes
-            and node.values is not None
-            and all(
-                self._names.get(t.key, "c").startswith("c")
-                and (t.node is not None or t.value is not None)
-                and not isinstance(t, Variable)
-                for name, t in zip(names, node.inputs, strict=True)
-                if name not in op.shape_of
+    def __exit__(self, *error: object) -> None:
+        graph_in_use.set(graph_in_use.get()[:-1])
+
+    def as_default(self) -> Graph:
+        """The graph itself, for ``with graph.as_default():``, as TensorFlow 1 writes it."""
+        return self
+
+    # -- what is in it -------------------------------------------------------------------------
+
+    @property
+    def placeholders(self) -> list[Tensor]:
+        """What has to be fed, in the order in which it was made."""
+        return [t for t in self._leaves() if not isinstance(t, Variable)]
+
+    @property
+    def variables(self) -> list[Variable]:
+        """What sessions keep: the variables made within the graph."""
+        return [t for t in self._leaves() if isinstance(t, Variable)]
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        """The variables an optimizer may change."""
+        return [v for v in self.variables if v.trainable]
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The applications of ops, in the order in which they were written."""
+        return [n for n in self._things.values() if isinstance(n, Node)]
+
+    @property
+    def groups(self) -> dict[str, Group]:
+        """What `group` has put together, by name."""
+        return {n: g for n, g in self._things.items() if isinstance(g, Group)}
+
+    def _leaves(self) -> list[Tensor]:
+        return [t for t in self._things.values() if isinstance(t, Tensor)]
+
+    def __getitem__(self, name: str) -> Any:
+        """The tensor (or group) of this name: ``graph["hidden/linear"]``, ``graph["split:1"]``."""
+        base, index = source_of(name) if re.search(r":\d+$", name) else (name, 0)
+        thing = self._things.get(base)
+        if thing is None:
+            raise unknown_name("tensor", name, self._things)
+        if not isinstance(thing, Node):
+            return thing
+        if index >= thing.count:
+            raise GraphError(f"{base!r} has {thing.count} results, so there is no {name!r}")
+        return thing.output(index)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._things
+
+    def entries(self) -> list[Entry]:
+        """All that is in the graph, one entry each; what an entry reads stands before it.
+
+        First come placeholders and variables, then constants, then ops in the order they were written.
+        """
+        nodes = recorded(t for node in self.nodes for t in node.outputs())
+        changing: set[int] = set()  # nodes that a run computes; the others are constants
+        for node in nodes:
+            if node.values is None or any(
+                isinstance(t, Variable) or (t.node and id(t.node) in changing) for t in node.inputs
+            ):
+                changing.add(id(node))
+        leaves = {t.name: self._leaf_entry(t.name, t) for t in self._leaves()}
+        variables: dict[str, Entry] = {}
+        constants: dict[str, Entry] = {}
+        ops: list[Entry] = []
+        for node in (n for n in nodes if id(n) in changing):
+            name = self._name_of(node.output(0), node.op.name, "")
+            reads = []
+            for t in node.inputs:
+                if t.node is not None and id(t.node) in changing:
+                    read = self._name_of(t.node.output(0), "", "")
+                    read += f":{t.index}" if t.index else ""
+                elif isinstance(t, Variable):
+                    read = self._name_of(t, t.name or "variable", "")
+                    if read not in leaves:
+                        variables[read] = self._leaf_entry(read, t)
+                else:
+                    read = self._name_of(t, "constant", name.rpartition("/")[0])
+                    if read not in leaves:
+                        constants[read] = self._leaf_entry(read, t)
+                reads.append(read)
+            outputs = [(s.shape, s.dtype) for s in (t.spec for t in node.outputs())]
+            line = node.promise.line if node.promise else ""
+            ops.append(Entry(name, "op", outputs, node.op.name, reads, node.attributes, line=line))
+        return [*leaves.values(), *variables.values(), *constants.values(), *ops]
+
+    def _name_of(self, t: Tensor, otherwise: str, scope: str) -> str:
+        """The name of a tensor; one that has its value gets one when it is first looked at."""
+        if t.promise is not None:
+            return t.promise.name
+        if t.key not in self._eager:
+            full = f"{scope}/{otherwise}" if scope else otherwise
+            self._eager[t.key] = self._unique(full), t
+            self._taken.add(self._eager[t.key][0])
+        return self._eager[t.key][0]
+
+    def _leaf_entry(self, name: str, t: Tensor) -> Entry:
+        line = t.promise.line if t.promise else ""
+        outputs = [(t.spec.shape, t.spec.dtype)]
+        if isinstance(t, Variable):
+            value = t.numpy() if t.initial is None else t.initial
+            return Entry(name, "variable", outputs, value=value, trainable=t.trainable, line=line)
+        if t.value is None:
+            return Entry(name, "placeholder", outputs, line=line)
+        return Entry(name, "constant", outputs, value=t.numpy())
+
+    def __repr__(self) -> str:
+        counts = {
+            "placeholder": len(self.placeholders),
+            "variable": len(self.variables),
+            "op": len(self.nodes),
+        }
+        parts = (f"{n} {what}{'s' * (n != 1)}" for what, n in counts.items())
+        return f"<graph: {', '.join(parts)}>"
+
+    # -- how it grows --------------------------------------------------------------------------
+
+    def enter(
+        self, thing: Tensor | Node, name: str, specs: Sequence[Spec], line: str | None = None
+    ) -> Promise:
+        """Take something up under a name made unique: "add", "add_1" ... within the scopes around it."""
+        with self._lock:
+            full = self._unique(scoped(name))
+            self._things[full] = thing
+        return Promise(self, full, specs, line_of_user() if line is None else line)
+
+    def enter_constant(self, t: Tensor, name: str) -> None:
+        """Give a tensor that has its value the name it had in a file."""
+        self._eager[t.key] = self._unique(name), t
+        self._taken.add(self._eager[t.key][0])
+
+    def rename(self, promise: Promise, name: str) -> str:
+        """Give something in the graph another name, which has to be free."""
+        full = scoped(name)
+        self._require_name(full)
+        with self._lock:
+            if full != promise.name and full in self._things:
+                raise GraphError(f"the name {full!r} is taken: {self._things[full]!r}")
+            new = {full if k == promise.name else k: v for k, v in self._things.items()}
+            self._things = new
+            promise.name = full
+        return full
+
+    def group(self, name: str, tensors: Sequence[Tensor]) -> Group:
+        """Put tensors together under one name, to be run for what they do."""
+        with self._lock:
+            made = Group(self, self._unique(scoped(name)), tensors)
+            self._things[made.name] = made
+        return made
+
+    def _unique(self, name: str) -> str:
+        self._require_name(name)
+        full = name
+        while full in self._things or full in self._taken:
+            self._counts[name] += 1
+            full = f"{name}_{self._counts[name]}"
+        return full
+
+    def _require_name(self, name: str) -> None:
+        if (
+            not isinstance(name, str)
+            or not _NAME.fullmatch(name)
+            or {".", ".."} & set(name.split("/"))
+        ):
+            raise GraphError(
+                f"a name is text like 'hidden/kernel', without colons or empty parts, got {name!r}"
             )
+
+    # -- files and drawings --------------------------------------------------------------------
+
+    def save(self, path: str | Path, session: Session | None = None) -> Path:
+        """Write the graph to one file, from which `Graph.load` makes the same graph again.
+
+        Variables are saved with the values they have in `session`, or else those they start from.
+        The file holds numbers and text, no code: loading one runs nothing.
+        """
+        values = session.values() if session else {}
+        groups = {name: [t.name for t in g.tensors] for name, g in self.groups.items()}
+        return serialization.write(path, self.entries(), groups, values)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Graph:
+        """The graph that `save` wrote to a file. A file that is not in order is a FileError."""
+        graph = cls()
+        serialization.read_into(graph, path)
+        return graph
+
+    def to_mermaid(self, depth: int | None = None) -> str:
+        """The graph as text for a ```mermaid block; scopes below `depth` are one box each."""
+        return drawing.to_mermaid(self.entries(), depth)
+
+    def to_dot(self, depth: int | None = None) -> str:
+        """The graph in Graphviz's language; scopes below `depth` are one box each."""
+        return drawing.to_dot(self.entries(), depth)
+
+
+_default = Graph()
+
+
+def default_graph() -> Graph:
+    """The graph of the innermost ``with graph:``, or the one that is always there."""
+    inside = graph_in_use.get()
+    return inside[-1] if inside else _default
+
+
+def reset_default_graph() -> None:
+    """Put an empty graph in the place of the default one."""
+    global _default
+    _default = Graph()
+
+
+def placeholder(
+    shape: Sequence[int | None], dtype: str | None = None, name: str = "placeholder"
+) -> Tensor:
+    """A tensor without a value yet: what is computed from it waits until a session is fed one.
+
+    A length that is to stay open is None: ``placeholder((None, 64))`` takes any number of rows.
+    """
+    if isinstance(shape, (int, str)) or not all(
+        n is None or (isinstance(n, int) and not isinstance(n, bool) and n >= 0) for n in shape
+    ):
+        raise ShapeError(
+            f"placeholder {name!r}: a shape is a tuple of lengths and None, (None, 3), got {shape!r}"
         )
+    leaf, graph = Tensor(None, backends.current()), default_graph()
+    spec = Spec(tuple(shape), str(dtype or config.floatx()))
+    leaf._promise = graph.enter(leaf, name, [spec])
+    leaf.name = leaf._promise.name
+    return leaf
 
-    def _new_name(self, kind: str, t: Tensor) -> str:
-        self._names[t.key] = f"{kind}{len(self._names)}"
-        return self._names[t.key]
 
-    def _name(self, t: Tensor) -> str:
-        """The name of a value; a leaf that is not an input is a constant, or a variable's array."""
-        if t.key not in self._names:
-            if t.value is None:
-                raise NotReadyError(f"the plan needs a value for placeholder {t.name!r}")
-            self._globals[self._new_name("c", t)] = t.value
-        return self._names[t.key]
-
-    def _function(self, name: str, function: Callable[..., Any]) -> str:
-        """The op's name; numbered, should two backends' functions of one name meet in a plan."""
-        while self._globals.setdefault(name, function) is not function:
-            name += "_"
-        return name
-
-    def _literal(self, attribute: str, value: Any) -> str:
-        """An attribute as Python text, if its text says all; else a name that stands for it."""
-        text = repr(value)
-        try:
-            if eval(text, {"inf": math.inf}) == value:
-                return text
-        except (NameError, SyntaxError, TypeError):
-            pass
-        name = f"{attribute}{len(self._globals)}"
-        self._globals[name] = value
-        return name
+def group(*tensors: Tensor | Group, name: str = "group") -> Group:
+    """Several updates as one thing to run: ``session.run(group(w.assign(...), b.assign(...)))``."""
+    members = [t for x in tensors for t in (x.tensors if isinstance(x, Group) else (x,))]
+    graphs = {id(t.graph): t.graph for t in members}
+    graph = next(iter(graphs.values()), None)
+    if len(graphs) != 1 or graph is None:
+        raise ArgumentError(f"group takes tensors that wait in one graph, got {tensors!r}")
+    return graph.group(name, members)

@@ -17,6 +17,7 @@ from refnet import config
 from refnet.errors import ArgumentError, DataError, DTypeError, ShapeError, unknown_name
 from refnet.naming import class_after, look_up, snake_case
 from refnet.ops import TABLE
+from refnet.scope import name_scope
 from refnet.tensor import Tensor, tensor
 
 Function = Callable[..., Any]
@@ -167,13 +168,14 @@ class Loss:
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of a batch: the mean of w · L (or the sum, or each)."""
         y_pred = _beside(None, y_pred)
-        losses = self.per_example(_beside(y_pred, y_true), y_pred)
-        if sample_weight is not None:
-            w = _beside(y_pred, sample_weight)
-            # one for each example, whatever else the losses have axes for
-            shape = (*w.shape[: losses.ndim], *(1,) * (losses.ndim - w.ndim))
-            losses = TABLE["multiply"](losses, w if w.shape == shape else w.reshape(shape))
-        return REDUCTIONS[self.reduction](losses)
+        with name_scope(self.name):
+            losses = self.per_example(_beside(y_pred, y_true), y_pred)
+            if sample_weight is not None:
+                w = _beside(y_pred, sample_weight)
+                # one for each example, whatever else the losses have axes for
+                shape = (*w.shape[: losses.ndim], *(1,) * (losses.ndim - w.ndim))
+                losses = TABLE["multiply"](losses, w if w.shape == shape else w.reshape(shape))
+            return REDUCTIONS[self.reduction](losses)
 
     def check(self, y: np.ndarray[Any, Any], output_shape: tuple[int | None, ...]) -> None:
         """Raise a clear error if the targets y do not fit a model's output, before training starts."""

@@ -19,6 +19,7 @@ from refnet.naming import unique_name
 from refnet.optimizers import Optimizer
 from refnet.overview import overview
 from refnet.parameters import Parameters, move
+from refnet.scope import outside_graphs
 from refnet.tensor import Tensor, Variable, tensor
 from refnet.training import Step, evaluation_step, prediction_step, training_step
 
@@ -79,6 +80,7 @@ class Sequential:
             self.build(self.layers[0].input_shape)
         return layer
 
+    @outside_graphs()
     def build(self, input_shape: Shape) -> None:
         """Make the weights of all layers for inputs of this shape (with the batch, None)."""
         self.compute_output_shape(input_shape)  # raises before anything is built
@@ -99,6 +101,7 @@ class Sequential:
             shape = layer.compute_output_shape(shape)
         return shape
 
+    @outside_graphs()
     def _gather_parameters(self) -> None:
         """Make the trainable weights views of one vector; forget steps recorded with other arrays."""
         trainable = self.trainable_weights
@@ -126,6 +129,7 @@ class Sequential:
         """True once the weights are made."""
         return self.output_shape is not None
 
+    @outside_graphs()
     def to(self, backend: str | backends.Backend) -> Sequential:
         """Move the model to another backend, with its weights and its optimizer's memory.
 
@@ -357,6 +361,7 @@ class Sequential:
                     break
         return self._read(means, results)
 
+    @outside_graphs()
     def _train(self, x: Any, y: Any, weights: Any) -> tuple[Any, ...]:
         """One step on one batch: the loss and the metrics of it, as arrays."""
         optimizer = self.optimizer

@@ -25,11 +25,12 @@ command line and the catalogue in the docs.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from refnet.errors import ShapeError, unknown_name
+from refnet.shapes import Rule, Spec, by_name
 
 if TYPE_CHECKING:
     from refnet.bounds import Bound
@@ -79,6 +80,8 @@ class Op:
     shape_of
         Inputs of which only the shape and type count: a plan computes what depends on nothing else
         once, when it is made.
+    rule
+        What the results' shapes are before anything is computed: a function of `refnet.shapes`.
     gradient
         The vjp op, or None.
     """
@@ -96,6 +99,7 @@ class Op:
         kinks: Sequence[Kink] = (),
         flops: Function | None = None,
         shape_of: str = "",
+        shape: Rule = by_name,
         primal: Op | None = None,
     ) -> None:
         parameters = inspect.signature(function).parameters.values()
@@ -115,6 +119,7 @@ class Op:
         self.kinks = tuple(kinks)
         self.flops = flops
         self.shape_of = tuple(shape_of.split())
+        self.rule = shape
         self.primal = primal
         self.gradient: Op | None = None
         self.__name__ = self.__qualname__ = function.__name__
@@ -143,6 +148,13 @@ class Op:
             return self.gradient
 
         return attach if function is None else attach(function)
+
+    def infer(self, specs: Sequence[Spec], attributes: Mapping[str, Any]) -> list[Spec]:
+        """Shape and type of each result, from those of the inputs; a ShapeError if they do not fit."""
+        try:
+            return list(self.rule(self, specs, {**self.attributes, **attributes}))
+        except ShapeError as error:
+            raise ShapeError(f"{self.name}: {error}") from None
 
     @property
     def formula(self) -> str:

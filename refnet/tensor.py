@@ -1,11 +1,9 @@
-"""Tensor: a value, and the op and inputs that made it. apply() makes one; gradients() walks back.
+"""Tensor: a value, and the op and inputs that made it. apply() makes one.
 
 **Known values run now; placeholders wait.** `apply(op, inputs)` records a node. If every input has a
-value, the op runs at once (eager). If one is a placeholder, the result waits for one too (graph).
-Either way the tensors remember how they were made, and `gradients` follows that trail backwards with
-the ops' vjps, applied through the same `apply`: the gradient of a graph is a graph.
-
-The walks are loops, not recursion: a chain of 100,000 ops is no deeper than one of ten.
+value, the op runs at once (eager). If one waits for a session, as placeholders do, the result waits
+too, and its node stands in the same graph; its shape and type are known already. Either way the
+tensors remember how they were made, and `refnet.backpropagation` follows that trail backwards.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,15 +19,21 @@ from refnet import backend as backends
 from refnet import config
 from refnet.backend import Array, Backend
 from refnet.errors import (
+    ArgumentError,
     BackendError,
     DTypeError,
-    GradientError,
+    GraphError,
     NotReadyError,
     ShapeError,
 )
 from refnet.op import Op
 from refnet.operators import Operators
 from refnet.ops import TABLE
+from refnet.scope import Promise, graph_in_use, line_of_user
+from refnet.shapes import Shape, Spec
+
+if TYPE_CHECKING:
+    from refnet.graph import Graph
 
 _serial = itertools.count()
 
@@ -38,10 +42,10 @@ class Node:
     """One application of an op: its inputs, its attributes, and its results if they are known.
 
     `count` is the number of results. `serial` counts the applications: sorted by it, nodes stand in
-    the order they were recorded in.
+    the order they were recorded in. `promise` is what a graph knows of a node that waits.
     """
 
-    __slots__ = ("attributes", "count", "inputs", "op", "serial", "values")
+    __slots__ = ("attributes", "count", "inputs", "op", "promise", "serial", "values")
 
     def __init__(
         self,
@@ -57,11 +61,18 @@ class Node:
         self.inputs = inputs
         self.attributes = attributes
         self.values = values
+        self.promise: Promise | None = None
 
     def output(self, index: int) -> Tensor:
         """Result `index` as a tensor."""
         value = None if self.values is None else self.values[index]
-        return Tensor(value, self.inputs[0].backend, self, index)
+        name = self.promise.name if self.promise else ""
+        backend = self.inputs[0].backend
+        return Tensor(value, backend, self, index, f"{name}:{index}" if name and index else name)
+
+    def outputs(self) -> tuple[Tensor, ...]:
+        """All results as tensors."""
+        return tuple(self.output(i) for i in range(self.count))
 
     def saved(self) -> Iterable[Tensor]:
         """What the op's gradient needs: inputs and outputs, by the names its row gives."""
@@ -85,7 +96,7 @@ class Tensor(Operators):
     value : the backend's array, or None for a placeholder and all that depends on it.
     backend : the backend the value lives on.
     node, index : the op application that made it and which of its results it is; None for a leaf.
-    name : what the user calls it.
+    name : what the user or the graph calls it.
     grad : after `backward()`, the gradient with respect to this tensor, if it is a leaf.
 
     Examples
@@ -99,7 +110,7 @@ class Tensor(Operators):
 
     __slots__ = (
         "__weakref__",
-        "_declared",
+        "_promise",
         "backend",
         "grad",
         "index",
@@ -124,26 +135,45 @@ class Tensor(Operators):
         self.index = index
         self.name = name
         self.grad: Tensor | None = None
-        self._declared: tuple[tuple[int | None, ...], str] | None = None
+        self._promise: Promise | None = None  # of a leaf that waits
 
     # -- what it is ----------------------------------------------------------------------------
 
     @property
-    def shape(self) -> tuple[int | None, ...]:
-        """The length of each axis; None where a placeholder leaves it open."""
-        return self._promise()[0] if self.value is None else tuple(self.value.shape)
+    def shape(self) -> Shape:
+        """The length of each axis; None where it is open until the graph runs."""
+        return self.spec.shape if self.value is None else tuple(self.value.shape)
 
     @property
     def dtype(self) -> str:
         """The name of the element type: "float32", "int64", "bool" ..."""
-        return self._promise()[1] if self.value is None else self.backend.dtype(self.value)
+        return self.spec.dtype if self.value is None else self.backend.dtype(self.value)
 
-    def _promise(self) -> tuple[tuple[int | None, ...], str]:
-        """(shape, dtype) of a placeholder, as it was declared."""
-        if self._declared is None:
-            made_by = f"the result of {self.node.op.name}" if self.node else "it"
-            raise NotReadyError(f"{made_by} has no shape or dtype yet: it waits for a placeholder")
-        return self._declared
+    @property
+    def spec(self) -> Spec:
+        """Shape and type together, which a tensor has even before it has a value."""
+        promise = self.promise
+        return promise.specs[self.index] if promise else Spec(self.shape, self.dtype)
+
+    @property
+    def promise(self) -> Promise | None:
+        """What a graph knows of a tensor that waits; None if it has a value."""
+        return self._promise if self.node is None else self.node.promise
+
+    @property
+    def graph(self) -> Graph | None:
+        """The graph a waiting tensor belongs to."""
+        return self.promise.graph if self.promise else None
+
+    def named(self, name: str) -> Tensor:
+        """Give the result a name of your choice in its graph, by which to fetch it later."""
+        promise = self.promise
+        if promise is None:
+            raise ArgumentError(f"only what waits in a graph is named: {self!r} has its value")
+        if self.index:
+            raise ArgumentError(f"{self.name!r} goes by the name of the op's first result")
+        self.name = promise.graph.rename(promise, name)
+        return self
 
     @property
     def ndim(self) -> int:
@@ -154,7 +184,7 @@ class Tensor(Operators):
     def size(self) -> int:
         """The number of elements."""
         if None in self.shape:
-            raise NotReadyError(f"placeholder {self.name!r} of shape {self.shape} has no size yet")
+            raise NotReadyError(f"tensor {self.name!r} of shape {self.shape} has no size yet")
         return math.prod(n or 0 for n in self.shape)
 
     @property
@@ -163,9 +193,9 @@ class Tensor(Operators):
         return (id(self), -1) if self.node is None else (id(self.node), self.index)
 
     def known(self) -> Array:
-        """The backend's array; an error for a placeholder."""
+        """The backend's array; an error for a tensor that waits."""
         if self.value is None:
-            raise NotReadyError("this tensor waits for a placeholder and has no value yet")
+            raise NotReadyError(f"{self!r} has no value yet: a Session runs its graph")
         return self.value
 
     def numpy(self) -> np.ndarray[Any, Any]:
@@ -178,6 +208,20 @@ class Tensor(Operators):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.array(self.numpy(), dtype=dtype, copy=bool(copy) or None)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The value for another library, without a copy: ``torch.from_dlpack(x)``."""
+        return self._exported().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._exported().__dlpack_device__()
+
+    def _exported(self) -> Any:
+        value = self.known()
+        return np.asarray(value) if isinstance(value, np.generic) else value
+
+    def __index__(self) -> int:
+        return self.numpy().__index__()
 
     def __float__(self) -> float:
         return float(self.item())
@@ -194,9 +238,7 @@ class Tensor(Operators):
         if not self.shape:
             raise ShapeError("a tensor without axes has no length")
         if self.shape[0] is None:
-            raise NotReadyError(
-                f"placeholder {self.name!r} of shape {self.shape} has no length yet"
-            )
+            raise NotReadyError(f"tensor {self.name!r} of shape {self.shape} has no length yet")
         return self.shape[0]
 
     def __iter__(self) -> Iterable[Tensor]:
@@ -206,7 +248,7 @@ class Tensor(Operators):
         kind, name = type(self).__name__, f", name={self.name!r}" if self.name else ""
         if self.value is None:
             made_by = f" from {self.node.op.name}" if self.node else ""
-            return f"{kind}(waiting{made_by}{name})"
+            return f"{kind}(waiting{made_by}, shape={self.shape}, dtype={self.dtype}{name})"
         where = "" if self.backend.name == "numpy" else f", backend={self.backend.name}"
         values = np.array2string(self.numpy(), separator=", ", prefix=kind + "(", threshold=50)
         return f"{kind}({values}, shape={self.shape}, dtype={self.dtype}{where}{name})"
@@ -219,10 +261,10 @@ class Tensor(Operators):
         Each call sets the gradients afresh: calling it twice gives the same answer twice. For a
         tensor with several elements `upstream` is ∂L/∂self (ones if None).
         """
-        leaves = [
-            t for t in _leaves(self) if t.value is None or t.dtype.startswith(("float", "bf"))
-        ]
-        for leaf, gradient in zip(leaves, gradients(self, leaves, upstream), strict=True):
+        from refnet.backpropagation import gradients
+
+        found = [t for t in leaves(self) if t.dtype.startswith(("float", "bf"))]
+        for leaf, gradient in zip(found, gradients(self, found, upstream), strict=True):
             leaf.grad = gradient
 
     def detach(self) -> Tensor:
@@ -239,7 +281,8 @@ class Tensor(Operators):
 class Variable(Tensor):
     """A tensor whose value changes: a weight, a counter, a running mean.
 
-    `trainable` says whether an optimizer may change it.
+    `trainable` says whether an optimizer may change it. A variable made within ``with graph:`` has
+    its value in a session: it waits, and `initial` is what each session starts it from.
 
     Examples
     --------
@@ -248,7 +291,7 @@ class Variable(Tensor):
     Variable([3., 4.], shape=(2,), dtype=float32, name='w')
     """
 
-    __slots__ = ("trainable",)
+    __slots__ = ("initial", "trainable")
 
     def __init__(
         self,
@@ -258,20 +301,35 @@ class Variable(Tensor):
         trainable: bool = True,
         backend: str | Backend | None = None,
     ) -> None:
-        leaf = tensor(values, dtype, name, backend)
-        super().__init__(leaf.value, leaf.backend, name=name)
+        leaf, graphs = tensor(values, dtype, name, backend), graph_in_use.get()
+        super().__init__(None if graphs else leaf.value, leaf.backend, name=name)
         self.trainable = trainable
+        self.initial: np.ndarray[Any, Any] | None = None
+        if graphs:
+            self.initial = leaf.numpy()
+            self._promise = graphs[-1].enter(self, name or "variable", [leaf.spec])
+            self.name = self._promise.name
 
-    def assign(self, values: Any) -> Variable:
-        """Overwrite the value in place. The shape stays."""
+    def assign(self, values: Any) -> Any:
+        """Overwrite the value in place; the shape stays. In a graph: the op that does so when run."""
         if isinstance(values, Tensor) and values.backend is self.backend:
-            new: Tensor = values
+            new = values
         else:
             new = tensor(values, self.dtype, backend=self.backend)
-        if new.shape != self.shape:
+        if new.shape != self.shape and None not in new.shape:
             raise ShapeError(f"variable {self.name!r} has shape {self.shape}, got {new.shape}")
-        self.backend.function(TABLE["assign"])(self.value, new.known())
+        if self.value is None or new.value is None:
+            return apply(TABLE["assign"], (self, new))
+        self.backend.function(TABLE["assign"])(self.value, new.value)
         return self
+
+    def assign_add(self, values: Any) -> Any:
+        """w ← w + values"""
+        return self.assign(self + values)
+
+    def assign_sub(self, values: Any) -> Any:
+        """w ← w - values"""
+        return self.assign(self - values)
 
 
 def tensor(
@@ -303,6 +361,8 @@ def _numbers(values: Any, dtype: str | None) -> np.ndarray[Any, Any]:
         array = np.asarray(values)
     except ValueError as error:
         raise ShapeError(f"the nested lists are ragged: {error}") from error
+    except (TypeError, RuntimeError) as error:  # what another library's array says on its way here
+        raise DTypeError(f"{type(values).__name__} cannot become an array: {error}") from error
     if array.dtype.kind not in "biuf":
         raise DTypeError(f"a tensor holds numbers, got {type(values).__name__} of {array.dtype}")
     if (
@@ -314,55 +374,52 @@ def _numbers(values: Any, dtype: str | None) -> np.ndarray[Any, Any]:
     return array
 
 
-def placeholder(
-    shape: Sequence[int | None], dtype: str | None = None, name: str = "placeholder"
-) -> Tensor:
-    """A tensor without a value yet: what is computed from it waits until a value is fed."""
-    leaf = Tensor(None, backends.current(), name=name)
-    leaf._declared = tuple(shape), dtype or config.floatx()
-    return leaf
-
-
-def zeros(shape: Sequence[int] = (), dtype: str | None = None, name: str = "") -> Tensor:
-    """A tensor of zeros."""
-    return tensor(np.zeros(shape, dtype or config.floatx()), name=name)
-
-
-def ones(shape: Sequence[int] = (), dtype: str | None = None, name: str = "") -> Tensor:
-    """A tensor of ones."""
-    return tensor(np.ones(shape, dtype or config.floatx()), name=name)
-
-
-def arange(
-    start: float, stop: float | None = None, step: float = 1, dtype: str | None = None
-) -> Tensor:
-    """The numbers from `start` (0 if only one bound is given) up to but not including `stop`."""
-    first, last = (0, start) if stop is None else (start, stop)
-    whole = all(isinstance(n, int) for n in (first, last, step))
-    kind = np.dtype(dtype or ("int64" if whole else config.floatx()))
-    return tensor(np.arange(first, last, step).astype(kind))
-
-
-def apply(
-    op: Op,
-    inputs: Sequence[Any],
-    attributes: dict[str, Any] | None = None,
-    results: int | None = None,
-) -> Any:
+def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = None) -> Any:
     """Apply an op to tensors, numbers and arrays: a tensor, or a tuple of them if it has several.
 
-    The op runs at once if every input has a value; otherwise the result waits. `results` tells how
-    many there are, for ops whose number of outputs depends on their inputs.
+    The op runs at once if every input has a value; otherwise the result waits for a session.
     """
     attributes = attributes or {}
-    tensors = _on_one_backend(op, inputs)
-    values = None
+    tensors = _together(op, inputs)
     if all(t.value is not None for t in tensors):
         values = _run(op, tensors, attributes)
-        results = len(values)
-    node = Node(op, tensors, attributes, values, results or len(op.outputs))
-    outputs = tuple(node.output(i) for i in range(node.count))
+        node = Node(op, tensors, attributes, values, len(values))
+    else:
+        node = _wait(op, tensors, attributes)
+    outputs = node.outputs()
     return outputs[0] if len(outputs) == 1 else outputs
+
+
+def _wait(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> Node:
+    """A node for later, in the graph of the inputs that wait."""
+    line = line_of_user()
+    graphs = {id(t.graph): t.graph for t in tensors if t.graph is not None}
+    if len(graphs) > 1:
+        names = ", ".join(repr(t.name) for t in tensors if t.graph is not None)
+        raise GraphError(f"{op.name} got tensors of {len(graphs)} graphs: {names}\n  in {line}")
+    (graph,) = graphs.values()
+    return defer(graph, op, tensors, attributes, op.name, line)
+
+
+def defer(
+    graph: Graph,
+    op: Op,
+    tensors: tuple[Tensor, ...],
+    attributes: dict[str, Any],
+    name: str,
+    line: str,
+) -> Node:
+    """Write an op down in a graph. Inputs that can never fit are an error here, not at the run."""
+    try:
+        specs = op.infer([t.spec for t in tensors], attributes)
+    except ShapeError as error:
+        raise ShapeError(f"{error}\n  in {line}") from None
+    except TypeError as error:
+        types = ", ".join(t.dtype for t in tensors)
+        raise DTypeError(f"{op.name} of {types}: {error}\n  in {line}") from error
+    node = Node(op, tensors, attributes, None, len(specs))
+    node.promise = graph.enter(node, name, specs, line)
+    return node
 
 
 def _run(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> tuple[Array, ...]:
@@ -377,24 +434,26 @@ def _run(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> tup
     return values if isinstance(values, tuple) else (values,)
 
 
-def _on_one_backend(op: Op, inputs: Sequence[Any]) -> tuple[Tensor, ...]:
-    """The inputs as tensors on the backend of the first tensor among them."""
+def _together(op: Op, inputs: Sequence[Any]) -> tuple[Tensor, ...]:
+    """The inputs as tensors, on the backend of the first tensor among them.
+
+    Where one waits, the backends may differ: a session will move them to its own.
+    """
     first = next((x for x in inputs if isinstance(x, Tensor)), None)
     backend = backends.current() if first is None else first.backend
-    tensors = []
-    for x in inputs:
-        if not isinstance(x, Tensor):
-            x = _lift(x, backend, first)
-        elif x.backend is not backend:
+    tensors = tuple(x if isinstance(x, Tensor) else lift(x, backend, first) for x in inputs)
+    if any(t.value is None for t in tensors):
+        return tensors
+    for x in tensors:
+        if x.backend is not backend:
             raise BackendError(
                 f"{op.name} got tensors of two backends, {backend.name} and {x.backend.name}: "
                 f"move one with refnet.tensor(x, backend={backend.name!r})"
             )
-        tensors.append(x)
-    return tuple(tensors)
+    return tensors
 
 
-def _lift(x: Any, backend: Backend, like: Tensor | None) -> Tensor:
+def lift(x: Any, backend: Backend, like: Tensor | None) -> Tensor:
     """A constant as a tensor; a Python number takes the float type of the tensor it meets."""
     if isinstance(x, Tensor):
         return x if x.backend is backend else tensor(x, backend=backend)
@@ -405,111 +464,31 @@ def _lift(x: Any, backend: Backend, like: Tensor | None) -> Tensor:
             f"convert it with refnet.tensor(x, backend={backend.name!r})"
         )
     dtype = None
-    if isinstance(x, (bool, int, float)) and like is not None and like.value is not None:
+    if isinstance(x, (bool, int, float)) and like is not None:
         weak_float = isinstance(x, float) or like.dtype.startswith(("float", "bf"))
         dtype = like.dtype if weak_float and not like.dtype.startswith(("int", "bool")) else None
     return tensor(x, dtype, backend=backend)
 
 
-def recorded(outputs: Sequence[Tensor]) -> list[Node]:
+def recorded(outputs: Iterable[Tensor], given: Iterable[Tensor] = ()) -> list[Node]:
     """Every node the outputs depend on, in the order in which they were recorded.
 
     A node is recorded after the nodes that made its inputs, so this order is topological; and what
-    reads a variable before it is updated stays before the update.
+    reads a variable before it is updated stays before the update. Nobody asks how tensors that are
+    `given` were made.
     """
+    known = {t.key for t in given}
     found: dict[int, Node] = {}
-    stack = [t.node for t in outputs if t.node is not None]
+    stack = [t.node for t in outputs if t.node is not None and t.key not in known]
     while stack:
         node = stack.pop()
         if node.serial not in found:
             found[node.serial] = node
-            stack.extend(t.node for t in node.inputs if t.node is not None)
+            stack.extend(t.node for t in node.inputs if t.node and t.key not in known)
     return [found[serial] for serial in sorted(found)]
 
 
-def _leaves(output: Tensor) -> list[Tensor]:
+def leaves(output: Tensor) -> list[Tensor]:
     """The tensors without a history that the output depends on."""
     found = {t.key: t for node in recorded([output]) for t in node.inputs if t.node is None}
     return list(found.values()) or [output]
-
-
-def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) -> Any:
-    """∂L/∂x for each x in xs, given upstream = ∂L/∂y (ones if None): back-propagation.
-
-    The result is a list like xs; for a single tensor in its place, that tensor's gradient. Any
-    tensors may stand in xs, not only leaves. A gradient is None if y does not depend on x in a
-    differentiable way. Raises GradientError where an op on the way has no gradient.
-
-    Examples
-    --------
-    >>> x = tensor(3.0)
-    >>> gradients(x * x, [x])
-    [Tensor(6., shape=(), dtype=float32)]
-    """
-    if isinstance(xs, Tensor):
-        return gradients(y, [xs], upstream)[0]
-    order = recorded([y])
-    wanted = {x.key for x in xs}
-    depends = _depending(order, wanted)
-    start = TABLE["full_like"](y, value=1.0) if upstream is None else _lift(upstream, y.backend, y)
-    if upstream is not None and y.value is not None and start.shape != y.shape:
-        raise ShapeError(f"upstream has shape {start.shape}, but y has shape {y.shape}")
-    found: dict[tuple[int, int], Tensor] = {y.key: start}
-    for node in reversed(order):
-        if id(node) not in depends:
-            continue
-        _require_gradient(node, found)
-        g = found.get((id(node), 0))
-        if g is None:
-            continue
-        for x, dx in _backward(node, g, wanted, depends):
-            found[x.key] = TABLE["add"](found[x.key], dx) if x.key in found else dx
-    return [found.get(x.key) for x in xs]
-
-
-def _differentiable(node: Node) -> Iterable[Tensor]:
-    """The inputs of a node that gradients flow to."""
-    op = node.op
-    if op.primal is not None:  # a gradient depends on all it was given, and `_backward` says so
-        return node.inputs
-    if op.variadic:
-        return node.inputs if op.wrt else ()
-    return (t for name, t in zip(op.inputs, node.inputs, strict=True) if name in op.wrt)
-
-
-def _depending(order: list[Node], wanted: set[tuple[int, int]]) -> set[int]:
-    """The nodes through which a wanted tensor reaches the output, by id."""
-    depends: set[int] = set()
-    for node in order:
-        for t in _differentiable(node):
-            if t.key in wanted or (t.node is not None and id(t.node) in depends):
-                depends.add(id(node))
-                break
-    return depends
-
-
-def _require_gradient(node: Node, found: dict[tuple[int, int], Tensor]) -> None:
-    """Raise an error if a gradient that arrived at a node can go no further."""
-    arrived = [i for i in range(node.count) if (id(node), i) in found]
-    if arrived and node.op.gradient is None:
-        reason = "it is a gradient itself" if node.op.primal else "its row has no vjp"
-        raise GradientError(f"{node.op.name} cannot be differentiated: {reason}")
-    if arrived and arrived[-1] > 0:
-        name = node.op.outputs[arrived[-1]]
-        raise GradientError(f"{node.op.name}: no gradient flows through its result {name!r}")
-
-
-def _backward(
-    node: Node, g: Tensor, wanted: set[tuple[int, int]], depends: set[int]
-) -> Iterable[tuple[Tensor, Tensor]]:
-    """Apply a node's vjp: (input, its gradient) for every input on the way to a wanted tensor."""
-    op, vjp = node.op, node.op.gradient
-    assert vjp is not None
-    inputs = list(_differentiable(node))
-    on_path = [t.key in wanted or (t.node is not None and id(t.node) in depends) for t in inputs]
-    attributes = {k: v for k, v in node.attributes.items() if k in vjp.attributes}
-    if "wrt" in vjp.attributes:
-        attributes["wrt"] = tuple(n for n, needed in zip(op.wrt, on_path, strict=True) if needed)
-    results = apply(vjp, (g, *node.saved()), attributes, len(inputs))
-    results = results if isinstance(results, tuple) else (results,)
-    return [(t, dx) for t, dx, needed in zip(inputs, results, on_path, strict=True) if needed]

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refnet.backend import Array
-from refnet.graph import Plan
+from refnet.backpropagation import gradients
 from refnet.ops import TABLE
-from refnet.tensor import Tensor, gradients, tensor
+from refnet.plan import Plan
+from refnet.tensor import Tensor, tensor
 
 if TYPE_CHECKING:
     from refnet.models import Sequential

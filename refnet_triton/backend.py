@@ -57,6 +57,9 @@ class TritonBackend(Backend):
         usable = values.flags.writeable and values.flags.c_contiguous
         return torch.from_numpy(values if usable else values.copy())
 
+    def from_dlpack(self, array: Any) -> Array:
+        return torch.from_dlpack(array).to(DEVICE)
+
     def numpy(self, array: Array) -> np.ndarray[Any, Any]:
         array = array.detach()
         if array.dtype == torch.bfloat16:

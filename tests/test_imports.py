@@ -15,13 +15,15 @@ REFNET, TRITON = ROOT / "refnet", ROOT / "refnet_triton"
 #: What is not listed (layers, optimizers, losses, ...) is OTHER.
 OTHER = "layers, optimizers, losses and the rest"
 LEVELS = [
-    {"errors", "config"},
-    {"bounds", "cases"},
+    {"errors", "config", "entries", "scope"},
+    {"bounds", "cases", "shapes"},
     {"op"},
     {"ops"},
     {"backend", "operators"},
-    {"agreement", "tensor"},
+    {"agreement", "tensor", "backpropagation"},
+    {"creation", "plan", "serialization", "drawing"},
     {"graph"},
+    {"comparison", "session"},
     {OTHER},
     {"models"},
     {"cli", "__main__", ""},  # "" is the package itself, which gathers the names a user types

@@ -9,7 +9,8 @@ from refnet.backend import NumPyBackend
 from refnet.bounds import spacing
 from refnet.errors import GradientError
 from refnet.op import TABLE
-from refnet.tensor import apply, gradients, tensor
+from refnet.backpropagation import gradients
+from refnet.tensor import apply, tensor
 
 FORWARD = [op for op in TABLE.values() if op.primal is None]
 DIFFERENTIABLE = [op for op in FORWARD if op.gradient]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from refnet import config, initializers, regularizers
-from refnet.errors import ArgumentError, DTypeError, ShapeError
+from refnet.errors import ArgumentError, DTypeError, NotReadyError, ShapeError
 from refnet.naming import snake_case, unique_name
+from refnet.scope import name_scope
 from refnet.tensor import Tensor, Variable, tensor
 
 Shape = tuple[int | None, ...]
@@ -74,7 +75,11 @@ class Layer:
             x = tensor(np.asarray(x, config.floatx()) if own else x, backend=there)
         self.ensure_built(x.shape)
         self.updates = []
-        y = self.call(x, training=training) if self._takes_training else self.call(x)
+        with name_scope(self.name):
+            y = self.call(x, training=training) if self._takes_training else self.call(x)
+        for update in self.updates:
+            if update.graph is not None:
+                update.graph.updates.append(update)
         self._check_output(x, y)
         return y
 
@@ -176,6 +181,10 @@ def assign_all(owner: str, variables: Sequence[Variable], values: Sequence[Any])
         raise ShapeError(f"{owner} has {len(variables)} weights, got {len(values)} arrays")
     arrays = []
     for variable, value in zip(variables, values, strict=True):
+        if variable.graph is not None:
+            raise NotReadyError(
+                f"{owner}: {variable.name!r} has its value in a session: session.assign sets it there"
+            )
         try:
             arrays.append(np.asarray(value, variable.dtype))
         except (TypeError, ValueError) as error:

@@ -15,6 +15,7 @@ from refnet.errors import DataError
 from refnet.op import op
 from refnet.ops.activations import sigmoid
 from refnet.ops.reductions import sum_to, summed_to_inputs
+from refnet.shapes import per_row
 
 
 def shifted(x):
@@ -112,6 +113,7 @@ def _sparse_vjp_terms(g, logits, labels, largest, log_sum):
     saves="logits labels largest log_sum",
     outputs="loss largest log_sum",
     wrt="logits",
+    shape=per_row,
     error=rounded_sum(2, _sparse_terms),
 )
 def sparse_softmax_cross_entropy(logits, labels):
@@ -155,6 +157,7 @@ def _dense_vjp_terms(g, logits, targets, largest, log_sum):
     saves="logits targets largest log_sum",
     outputs="loss largest log_sum",
     wrt="logits",
+    shape=per_row,
     error=rounded_sum(2, _dense_terms),
 )
 def softmax_cross_entropy(logits, targets):
@@ -222,7 +225,7 @@ def _squared_terms(y_true, y_pred):
     return np.shape(y_true)[-1], np.mean((y_pred - y_true) ** 2, -1)
 
 
-@op(cases=_pairs(), saves="y_true y_pred", error=rounded_sum(4, _squared_terms))
+@op(cases=_pairs(), saves="y_true y_pred", error=rounded_sum(4, _squared_terms), shape=per_row)
 def mean_squared_error(y_true, y_pred):
     r"""L = (1/n) Σ_j (a_j - y_j)², over the n outputs of an example (the last axis)"""
     return np.mean((y_pred - y_true) ** 2, -1)

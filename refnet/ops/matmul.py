@@ -15,6 +15,7 @@ from refnet.errors import ShapeError
 from refnet.op import TABLE, op
 from refnet.ops import activations as activations  # fills TABLE
 from refnet.ops.reductions import sum_to
+from refnet.shapes import neurons, neurons_vjp, product
 
 
 def transpose_last(x):
@@ -70,6 +71,7 @@ def _matmul_vjp_terms(g, a, b, wrt=("a", "b")):
 
 
 @op(
+    shape=product,
     cases=_products(),
     saves="a b",
     error=rounded_sum(4, _product_terms),
@@ -156,6 +158,7 @@ def _linear_vjp_terms(g, x, kernel, saved, activation="identity", wrt=()):
 
 
 @op(
+    shape=neurons,
     cases=_layers(),
     saves="x kernel saved",
     outputs="y saved",
@@ -176,6 +179,7 @@ def linear(x, kernel, bias, activation="identity"):
 
 
 @linear.vjp(
+    shape=neurons_vjp,
     error=rounded_sum(4, _linear_vjp_terms, stored=True),
     flops=lambda g, x, kernel, saved, activation="": 4 * np.size(g) * np.shape(kernel)[0],
 )

@@ -19,6 +19,7 @@ import numpy as np
 from refnet.bounds import arithmetic, exact, ulp
 from refnet.cases import Case, Cases
 from refnet.op import op
+from refnet.shapes import drawn, like
 
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 WEYL = 0x9E3779B9, 0xBB67AE85  # added to the key after each round: the golden ratio, √3 - 1
@@ -75,13 +76,13 @@ def _keys(*shapes, **attributes):
 SHAPES = _keys((), (1,), (0,), (3,), (4,), (5, 7), (1023,), (4097,), (2, 3, 4))
 
 
-@op(cases=SHAPES, wrt="", error=exact())
+@op(cases=SHAPES, wrt="", error=exact(), shape=drawn)
 def random_bits(key, shape=()):
     r"""y_i = word i mod 4 of philox(i // 4, key): random integers 0 … 2³²-1, in int64"""
     return words(key, math.prod(shape)).astype(np.int64).reshape(shape)
 
 
-@op(cases=SHAPES, wrt="", error=ulp(1))
+@op(cases=SHAPES, wrt="", error=ulp(1), shape=drawn)
 def random_uniform(key, shape=(), minimum=0.0, maximum=1.0, dtype="float32"):
     r"""x = minimum + (maximum - minimum) · ⌊word / 2⁸⌋ / 2²⁴, uniform on [minimum, maximum)
 
@@ -91,7 +92,7 @@ def random_uniform(key, shape=(), minimum=0.0, maximum=1.0, dtype="float32"):
     return (minimum + (maximum - minimum) * u).astype(dtype).reshape(shape)
 
 
-@op(cases=SHAPES, wrt="", error=ulp(4, of=lambda key, **_: np.asarray(6.0)))
+@op(cases=SHAPES, wrt="", error=ulp(4, of=lambda key, **_: np.asarray(6.0)), shape=drawn)
 def random_normal(key, shape=(), mean=0.0, stddev=1.0, dtype="float32"):
     r"""x = mean + stddev · √(-2 ln u₁) cos(2π u₂), and the same with sin: Box and Muller (1958)
 
@@ -122,7 +123,7 @@ def _dropped():
     return Cases(tests, lambda n: (Case("flat", make(n)),))
 
 
-@op(cases=_dropped(), saves="key", wrt="x", error=ulp(1))
+@op(cases=_dropped(), saves="key", wrt="x", error=ulp(1), shape=like("x"))
 def dropout(x, key, rate=0.5):
     r"""y = x · [u ≥ rate] / (1 - rate), u uniform on [0, 1)
 
@@ -132,7 +133,7 @@ def dropout(x, key, rate=0.5):
     return np.where(random_uniform(key, np.shape(x)) >= rate, x / (1 - rate), np.zeros_like(x))
 
 
-@dropout.vjp
+@dropout.vjp(shape=like("g"))
 def dropout_vjp(g, key, rate=0.5):
     r"""∂L/∂x = g · [u ≥ rate] / (1 - rate): the same mask, drawn again from the same key."""
     return np.where(random_uniform(key, np.shape(g)) >= rate, g / (1 - rate), np.zeros_like(g))

@@ -14,6 +14,7 @@ import numpy as np
 from refnet.bounds import exact, rounded_sum, ulp
 from refnet.cases import Case, Cases, normal, reduction
 from refnet.op import Kink, op
+from refnet.shapes import reduced, summed_to
 
 
 def stretched(g, x):
@@ -46,7 +47,7 @@ def _mean_terms(x, axis=None, keepdims=False):
     return n, total / builtins.max(n, 1)
 
 
-@op(cases=reduction(), saves="x", error=rounded_sum(2, _terms))
+@op(cases=reduction(), saves="x", error=rounded_sum(2, _terms), shape=reduced)
 def sum(x, axis=None, keepdims=False):
     r"""y = Σ_i x_i"""
     return np.sum(x, axis, keepdims=keepdims)
@@ -58,7 +59,7 @@ def sum_vjp(g, x, axis=None, keepdims=False):
     return stretched(spread(g, x, axis, keepdims), x)
 
 
-@op(cases=reduction(), saves="x", error=rounded_sum(2, _mean_terms))
+@op(cases=reduction(), saves="x", error=rounded_sum(2, _mean_terms), shape=reduced)
 def mean(x, axis=None, keepdims=False):
     r"""y = (1/n) Σ_i x_i"""
     return np.sum(x, axis, keepdims=keepdims) / reduced_count(x, axis)
@@ -75,6 +76,7 @@ def mean_vjp(g, x, axis=None, keepdims=False):
     cases=reduction(empty=False),
     saves="x y",
     error=exact(),
+    shape=reduced,
     kinks=[Kink(([1.0, 1.0],), "mean", {"axis": 0})],
 )
 def max(x, axis=None, keepdims=False):
@@ -94,6 +96,7 @@ def max_vjp(g, x, y, axis=None, keepdims=False):
     cases=reduction(empty=False),
     saves="x y",
     error=exact(),
+    shape=reduced,
     kinks=[Kink(([1.0, 1.0],), "mean", {"axis": 0})],
 )
 def min(x, axis=None, keepdims=False):
@@ -116,13 +119,13 @@ def _one_axis():
     return Cases(tuple(Case(c.name, c.make, c.attributes, c.layout) for c in tests), family.bench)
 
 
-@op(cases=_one_axis(), wrt="", error=exact())
+@op(cases=_one_axis(), wrt="", error=exact(), shape=reduced)
 def argmax(x, axis=None, keepdims=False):
     r"""The index of the largest x_i: the first one, if several are equal; of the first NaN, if any."""
     return np.argmax(x, axis, keepdims=keepdims)
 
 
-@op(cases=_one_axis(), wrt="", error=exact())
+@op(cases=_one_axis(), wrt="", error=exact(), shape=reduced)
 def argmin(x, axis=None, keepdims=False):
     r"""The index of the smallest x_i: the first one, if several are equal; of the first NaN, if any."""
     return np.argmin(x, axis, keepdims=keepdims)
@@ -150,7 +153,7 @@ def _sum_to_terms(x, shape=()):
     return np.size(x) / builtins.max(1, math.prod(shape)), sum_to(np.abs(x), shape)
 
 
-@op(cases=SUM_TO, saves="x", error=rounded_sum(2, _sum_to_terms))
+@op(cases=SUM_TO, saves="x", error=rounded_sum(2, _sum_to_terms), shape=summed_to)
 def sum_to(x, shape=()):
     r"""x summed over the axes along which `shape` was stretched to x's shape: undoes broadcasting."""
     if np.shape(x) == shape:

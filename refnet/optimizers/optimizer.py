@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from refnet.errors import ArgumentError, BackendError, GradientError
+from refnet.backpropagation import gradients
+from refnet.errors import ArgumentError, BackendError, GradientError, GraphError, ShapeError
+from refnet.graph import Group
 from refnet.naming import snake_case
 from refnet.op import Op
-from refnet.tensor import Tensor, Variable, tensor
+from refnet.scope import graph_in_use, name_scope
+from refnet.tensor import Tensor, Variable, leaves, tensor
 
 
 class Optimizer:
@@ -50,12 +53,13 @@ class Optimizer:
 
     def build(self, variables: Sequence[Variable]) -> None:
         """Make the rule's memory for these variables, all zero. What is there already stays."""
+        owner = "" if graph_in_use.get() else f"{self.name}/"  # in a graph, the name scope says it
         for variable in variables:
             if variable not in self.memory:
                 self.memory[variable] = [
                     Variable(
                         np.zeros(variable.shape, variable.dtype),
-                        name=f"{self.name}/{variable.name}/{state}",
+                        name=f"{owner}{variable.name or 'variable'}/{state}",
                         trainable=False,
                         backend=variable.backend,
                     )
@@ -69,6 +73,48 @@ class Optimizer:
         for g, variable in pairs:
             rate, t = self.step_inputs(variable)
             self.update(variable, g, rate, t)
+
+    def minimize(
+        self, loss: Tensor, variables: Sequence[Variable] | None = None, name: str = "train"
+    ) -> Group:
+        """What makes one step of a graph's training: run by a session, it changes the variables.
+
+        Adds to the graph the gradients of `loss`, a count of the steps, the learning rate (a variable,
+        "adam/learning_rate", which a session may assign), and the update of each variable: all
+        trainable ones the loss depends on, unless they are given.
+
+        >>> import refnet
+        >>> with refnet.Graph() as graph:
+        ...     w = refnet.Variable(5.0, name="w")
+        ...     train = refnet.optimizers.SGD(0.25).minimize((w - 1.0) ** 2)
+        >>> session = refnet.Session(graph)
+        >>> [session.run([train, w])[1].item() for step in range(3)]
+        [3.0, 2.0, 1.5]
+        """
+        graph = loss.graph
+        if graph is None:
+            raise GraphError(
+                f"{self.name}: minimize needs a loss that waits in a graph, got {loss!r}"
+            )
+        if loss.shape != ():
+            raise ShapeError(
+                f"{self.name}: a loss is one number, got shape {loss.shape}: average it"
+            )
+        read = [v for v in leaves(loss) if isinstance(v, Variable)]
+        if variables is None:
+            variables = [v for v in read if v.trainable]
+        if not variables:
+            raise GradientError(f"{self.name}: the loss depends on no trainable variable")
+        pairs = list(zip(gradients(loss, variables), variables, strict=True))
+        with graph, name_scope(self.name):
+            pairs = [(self._fitting(g, variable), variable) for g, variable in pairs]
+            count = Variable(0.0, loss.dtype, "iterations", trainable=False)
+            t = count.assign_add(1.0)
+            rate = Variable(self.learning_rate, loss.dtype, "learning_rate", trainable=False)
+            updates = [self.update(variable, g, rate, t) for g, variable in pairs]
+        keys = {v.key for v in read}
+        also = [u for u in graph.updates if u.node and u.node.inputs[0].key in keys]
+        return graph.group(name, [*also, t, *updates])
 
     def step_inputs(self, variable: Variable) -> tuple[Tensor, Tensor]:
         """(η, t) of the current step, as tensors beside the variable."""
@@ -90,7 +136,7 @@ class Optimizer:
         if g is None:
             raise GradientError(f"{self.name}: variable {variable.name!r} has no gradient (None)")
         g = g if isinstance(g, Tensor) else tensor(g, variable.dtype, backend=variable.backend)
-        if g.backend is not variable.backend:
+        if g.value is not None and g.backend is not variable.backend:
             raise BackendError(
                 f"{self.name}: variable {variable.name!r} is on {variable.backend.name}, its gradient "
                 f"on {g.backend.name}"

@@ -1,0 +1,117 @@
+"""Back-propagation: from the loss back to everything it depends on, by the chain rule.
+
+`gradients(y, xs)` follows the record of how y was made, backwards. Each op on the way turns the
+gradient with respect to its result into those with respect to its inputs: its vjp, which stands
+right below its formula and is applied through the same `apply`. So the gradient of a graph is a graph.
+
+The walk is a loop, not a recursion: a chain of 100,000 ops is no deeper than one of ten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from refnet.errors import GradientError, ShapeError
+from refnet.ops import TABLE
+from refnet.scope import absolute_scope
+from refnet.shapes import agree
+from refnet.tensor import Node, Tensor, apply, lift, recorded
+
+
+def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) -> Any:
+    """∂L/∂x for each x in xs, given upstream = ∂L/∂y (ones if None): back-propagation.
+
+    The result is a list like xs; for a single tensor in its place, that tensor's gradient. Any
+    tensors may stand in xs, not only leaves. A gradient is None if y does not depend on x in a
+    differentiable way. Raises GradientError where an op on the way has no gradient.
+
+    Examples
+    --------
+    >>> from refnet import tensor
+    >>> x = tensor(3.0)
+    >>> gradients(x * x, [x])
+    [Tensor(6., shape=(), dtype=float32)]
+    """
+    if isinstance(xs, Tensor):
+        return gradients(y, [xs], upstream)[0]
+    order = recorded([y])
+    wanted = {x.key for x in xs}
+    depends = _depending(order, wanted)
+    with absolute_scope("gradients"):
+        start = _upstream(y, upstream)
+    found: dict[tuple[int, int], Tensor] = {y.key: start}
+    for node in reversed(order):
+        if id(node) not in depends:
+            continue
+        _require_gradient(node, found)
+        g = found.get((id(node), 0))
+        if g is None:
+            continue
+        with absolute_scope(f"gradients/{_scope(node)}"):
+            for x, dx in _backward(node, g, wanted, depends):
+                found[x.key] = TABLE["add"](found[x.key], dx) if x.key in found else dx
+    return [found.get(x.key) for x in xs]
+
+
+def _upstream(y: Tensor, upstream: Any) -> Tensor:
+    """∂L/∂y: ones, unless something else of y's shape is given."""
+    if upstream is None:
+        return TABLE["full_like"](y, value=1.0)
+    start = lift(upstream, y.backend, y)
+    if not agree(y.shape, start.shape):
+        raise ShapeError(f"upstream has shape {start.shape}, but y has shape {y.shape}")
+    return start
+
+
+def _scope(node: Node) -> str:
+    """The scope of names a node stands in."""
+    return node.promise.name.rpartition("/")[0] if node.promise else ""
+
+
+def _differentiable(node: Node) -> Iterable[Tensor]:
+    """The inputs of a node that gradients flow to."""
+    op = node.op
+    if op.primal is not None:  # a gradient depends on all it was given, and `_backward` says so
+        return node.inputs
+    if op.variadic:
+        return node.inputs if op.wrt else ()
+    return (t for name, t in zip(op.inputs, node.inputs, strict=True) if name in op.wrt)
+
+
+def _depending(order: list[Node], wanted: set[tuple[int, int]]) -> set[int]:
+    """The nodes through which a wanted tensor reaches the output, by id."""
+    depends: set[int] = set()
+    for node in order:
+        for t in _differentiable(node):
+            if t.key in wanted or (t.node is not None and id(t.node) in depends):
+                depends.add(id(node))
+                break
+    return depends
+
+
+def _require_gradient(node: Node, found: dict[tuple[int, int], Tensor]) -> None:
+    """Raise an error if a gradient that arrived at a node can go no further."""
+    arrived = [i for i in range(node.count) if (id(node), i) in found]
+    if arrived and node.op.gradient is None:
+        reason = "it is a gradient itself" if node.op.primal else "its row has no vjp"
+        raise GradientError(f"{node.op.name} cannot be differentiated: {reason}")
+    if arrived and arrived[-1] > 0:
+        name = node.op.outputs[arrived[-1]]
+        raise GradientError(f"{node.op.name}: no gradient flows through its result {name!r}")
+
+
+def _backward(
+    node: Node, g: Tensor, wanted: set[tuple[int, int]], depends: set[int]
+) -> Iterable[tuple[Tensor, Tensor]]:
+    """Apply a node's vjp: (input, its gradient) for every input on the way to a wanted tensor."""
+    op, vjp = node.op, node.op.gradient
+    assert vjp is not None
+    inputs = list(_differentiable(node))
+    on_path = [t.key in wanted or (t.node is not None and id(t.node) in depends) for t in inputs]
+    attributes = {k: v for k, v in node.attributes.items() if k in vjp.attributes}
+    if "wrt" in vjp.attributes:
+        attributes["wrt"] = tuple(n for n, needed in zip(op.wrt, on_path, strict=True) if needed)
+    results = apply(vjp, (g, *node.saved()), attributes)
+    results = results if isinstance(results, tuple) else (results,)
+    return [(t, dx) for t, dx, needed in zip(inputs, results, on_path, strict=True) if needed]

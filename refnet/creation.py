@@ -1,0 +1,112 @@
+"""New tensors: of constants, ranges, and the like of what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from refnet import backend as backends
+from refnet import config
+from refnet.backend import Backend
+from refnet.errors import ArgumentError, BackendError, DTypeError
+from refnet.tensor import Tensor, tensor
+
+
+def zeros(shape: int | Sequence[int] = (), dtype: str | None = None, name: str = "") -> Tensor:
+    """A tensor of zeros."""
+    return tensor(np.zeros(shape, dtype or config.floatx()), name=name)
+
+
+def ones(shape: int | Sequence[int] = (), dtype: str | None = None, name: str = "") -> Tensor:
+    """A tensor of ones."""
+    return tensor(np.ones(shape, dtype or config.floatx()), name=name)
+
+
+def full(
+    shape: int | Sequence[int], value: float, dtype: str | None = None, name: str = ""
+) -> Tensor:
+    """A tensor with the same value everywhere, of the type Python gives the value.
+
+    >>> full((2,), 7)
+    Tensor([7, 7], shape=(2,), dtype=int64)
+    """
+    return tensor(np.full(shape, tensor(value, dtype).numpy()), name=name)
+
+
+def zeros_like(x: Any, dtype: str | None = None) -> Tensor:
+    """Zeros in the shape of x, of its type unless another is given."""
+    return _like(x, 0, dtype)
+
+
+def ones_like(x: Any, dtype: str | None = None) -> Tensor:
+    """Ones in the shape of x, of its type unless another is given."""
+    return _like(x, 1, dtype)
+
+
+def _like(x: Any, value: int, dtype: str | None) -> Tensor:
+    x = x if isinstance(x, Tensor) else tensor(x)
+    return tensor(np.full(x.known().shape, value), dtype or x.dtype, backend=x.backend)
+
+
+def eye(rows: int, columns: int | None = None, dtype: str | None = None) -> Tensor:
+    """The identity matrix: ones on the diagonal, zeros elsewhere."""
+    return tensor(np.eye(rows, columns, dtype=dtype or config.floatx()))
+
+
+def arange(
+    start: float, stop: float | None = None, step: float = 1, dtype: str | None = None
+) -> Tensor:
+    """The numbers from `start` (0 if only one bound is given) up to but not including `stop`.
+
+    >>> arange(2, 8, 2)
+    Tensor([2, 4, 6], shape=(3,), dtype=int64)
+    """
+    if step == 0:
+        raise ArgumentError("arange: the step is 0, so it would never arrive")
+    first, last = (0, start) if stop is None else (start, stop)
+    whole = all(isinstance(n, int) for n in (first, last, step))
+    kind = np.dtype(dtype or ("int64" if whole else config.floatx()))
+    return tensor(np.arange(first, last, step).astype(kind))
+
+
+def linspace(start: float, stop: float, num: int = 50, dtype: str | None = None) -> Tensor:
+    """`num` numbers, evenly spaced from `start` to `stop`, both included.
+
+    >>> linspace(0, 1, 5)
+    Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ], shape=(5,), dtype=float32)
+    """
+    return tensor(np.linspace(start, stop, num).astype(dtype or config.floatx()))
+
+
+def from_dlpack(array: Any, name: str = "", backend: str | Backend | None = None) -> Tensor:
+    """The array of another library (PyTorch, CuPy, JAX ...) as a tensor, without a copy if possible.
+
+    Where memory is shared, what changes on one side changes on the other.
+
+    >>> from_dlpack(np.array([1.0, 2.0]))
+    Tensor([1., 2.], shape=(2,), dtype=float64)
+    """
+    there = backends.get(backend)
+    if not hasattr(array, "__dlpack__"):
+        raise DTypeError(f"from_dlpack: {type(array).__name__} does not speak DLPack")
+    try:
+        return Tensor(there.from_dlpack(array), there, name=name)
+    except (BufferError, RuntimeError, ValueError) as error:
+        raise BackendError(
+            f"from_dlpack: {there.name} cannot take over this {type(array).__name__}: {error}"
+        ) from error
+
+
+__all__ = [
+    "arange",
+    "eye",
+    "from_dlpack",
+    "full",
+    "linspace",
+    "ones",
+    "ones_like",
+    "zeros",
+    "zeros_like",
+]

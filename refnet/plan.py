@@ -1,0 +1,162 @@
+"""Plan: a recorded computation as a small program, to be run again on other values.
+
+Tensors remember the ops that made them. A plan takes that record from some outputs back to some
+inputs, and writes it down as a Python function that calls the backend's functions one after the
+other: no tensors, no dispatch, no tape. Variables are read at every run, as they are updated in
+place; all other values that do not depend on the inputs are constants.
+
+`Plan.source` is that function's text: the training step of a model is a program one can read.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from refnet.backend import Array, Backend
+from refnet.errors import NotReadyError
+from refnet.tensor import Node, Tensor, Variable, recorded, tensor
+
+PLAN_FILE = "<plan>"  # what tracebacks call a plan's source
+
+
+class Plan:
+    """A function from the inputs' values to the outputs' values, read off a record.
+
+    Parameters
+    ----------
+    inputs : tensors whose values will be given at each run.
+    outputs : tensors to compute.
+    keep : tensors whose ops have an effect (updates) and have to run though nothing reads them.
+    backend : where to run it; None for the backends the tensors are on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from refnet.tensor import tensor
+    >>> x = tensor([1.0, 2.0])
+    >>> plan = Plan([x], [x * x + 1.0])
+    >>> plan(np.array([3.0, 4.0], "float32"))
+    (array([10., 17.], dtype=float32),)
+    >>> print(plan.source)
+    def plan(v0):
+        v1 = multiply(v0, v0)
+        v3 = add(v1, c2)
+        del v1
+        return (v3,)
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        keep: Sequence[Tensor] = (),
+        backend: Backend | None = None,
+    ) -> None:
+        self._backend = backend
+        self._names: dict[tuple[int, int], str] = {}
+        self._globals: dict[str, Any] = {"inf": math.inf, "nan": math.nan}
+        arguments = [self._new_name("v", t) for t in inputs]
+        order = recorded([*outputs, *keep], given=inputs)
+        lines: list[str] = []
+        nodes: list[Node] = []
+        body: list[str] = []
+        last_use: dict[str, int] = {}
+        for node in order:
+            if self._is_constant(node):
+                for t in node.outputs():
+                    self._globals[self._new_name("c", t)] = self._constant(t)
+                continue
+            number = len(lines)
+            read = [self._name(t) for t in node.inputs]
+            write = [self._new_name("v", node.output(i)) for i in range(node.count)]
+            given = [f"{k}={self._literal(k, v)}" for k, v in node.attributes.items()]
+            where = backend or node.inputs[0].backend
+            function = self._function(node.op.name, where.function(node.op))
+            targets = ", ".join(write) + ("," if node.op.returns_tuple and node.count == 1 else "")
+            lines.append(f"{targets} = {function}({', '.join([*read, *given])})")
+            nodes.append(node)
+            last_use |= dict.fromkeys([*read, *write], number)
+        results = [self._name(t) for t in outputs]
+        kept = {*results, *arguments, *self._globals}
+        done: dict[int, list[str]] = {}
+        for name, number in last_use.items():
+            if name not in kept:
+                done.setdefault(number, []).append(name)
+        self._node_at: dict[int, Node] = {}
+        for number, line in enumerate(lines):  # what nobody needs any more gives its memory back
+            self._node_at[len(body) + 2] = nodes[number]  # the first line is the `def`
+            body += [line, f"del {', '.join(done[number])}"] if number in done else [line]
+        body.append(f"return ({', '.join(results)}{',' if len(results) == 1 else ''})")
+        self.source = "\n    ".join([f"def plan({', '.join(arguments)}):", *body])
+        exec(compile(self.source, PLAN_FILE, "exec"), self._globals)
+        self._run: Callable[..., tuple[Array, ...]] = self._globals["plan"]
+        self.steps = len(lines)
+
+    def __call__(self, *arguments: Array) -> tuple[Array, ...]:
+        """Run the plan on the inputs' values (backend arrays, in the order of `inputs`)."""
+        return self._run(*arguments)
+
+    @property
+    def constants(self) -> list[Array]:
+        """The values no run changes."""
+        return [v for name, v in self._globals.items() if re.fullmatch(r"c\d+", name)]
+
+    def failed_at(self, error: BaseException) -> Node | None:
+        """The node whose function raised the error, if it came out of a run."""
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename != PLAN_FILE:
+            trace = trace.tb_next
+        return None if trace is None else self._node_at.get(trace.tb_lineno)
+
+    def _is_constant(self, node: Node) -> bool:
+        """Whether no run can change the results: they depend on shapes and on constants alone."""
+        op, names = node.op, node.op.inputs if not node.op.variadic else ("",) * len(node.inputs)
+        return (
+            not op.writes
+            and node.values is not None
+            and all(
+                self._names.get(t.key, "c").startswith("c")
+                and (t.node is not None or t.value is not None)
+                and not isinstance(t, Variable)
+                for name, t in zip(names, node.inputs, strict=True)
+                if name not in op.shape_of
+            )
+        )
+
+    def _new_name(self, kind: str, t: Tensor) -> str:
+        self._names[t.key] = f"{kind}{len(self._names)}"
+        return self._names[t.key]
+
+    def _name(self, t: Tensor) -> str:
+        """The name of a value; a leaf that is not an input is a constant, or a variable's array."""
+        if t.key not in self._names:
+            if t.value is None:
+                raise NotReadyError(f"the plan needs a value for placeholder {t.name!r}")
+            self._globals[self._new_name("c", t)] = self._constant(t)
+        return self._names[t.key]
+
+    def _constant(self, t: Tensor) -> Array:
+        """The value of a tensor on the backend the plan runs on."""
+        there = self._backend
+        return t.value if there is None or t.backend is there else tensor(t, backend=there).value
+
+    def _function(self, name: str, function: Callable[..., Any]) -> str:
+        """The op's name; numbered, should two backends' functions of one name meet in a plan."""
+        while self._globals.setdefault(name, function) is not function:
+            name += "_"
+        return name
+
+    def _literal(self, attribute: str, value: Any) -> str:
+        """An attribute as Python text, if its text says all; else a name that stands for it."""
+        text = repr(value)
+        try:
+            if eval(text, {"inf": math.inf}) == value:
+                return text
+        except (NameError, SyntaxError, TypeError):
+            pass
+        name = f"{attribute}{len(self._globals)}"
+        self._globals[name] = value
+        return name

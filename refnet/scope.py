@@ -1,0 +1,84 @@
+"""Where something is written: in which graph, in which name scope, on which line of the user's code."""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import sys
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from refnet.graph import Graph
+    from refnet.shapes import Spec
+
+#: the graphs of all ``with graph:`` around what is written now, innermost last; the scopes of names
+graph_in_use: ContextVar[tuple[Graph, ...]] = ContextVar("graph_in_use", default=())
+_names: ContextVar[str] = ContextVar("names", default="")
+_OURS = str(Path(__file__).parent)
+
+
+@dataclass(eq=False, slots=True)
+class Promise:
+    """What is known of something that waits for a session: its place in a graph, and its results.
+
+    `specs` holds shape and type of each result; `line` is where the user wrote it.
+    """
+
+    graph: Graph
+    name: str
+    specs: Sequence[Spec]
+    line: str
+
+
+@contextlib.contextmanager
+def name_scope(name: str) -> Iterator[str]:
+    """Names given within the block start with ``name/``: it becomes one box in a drawing.
+
+    Scopes may stand within each other. Outside of graphs, where nothing is named, it does nothing.
+
+    >>> with name_scope("encoder"), name_scope("attention") as scope:
+    ...     scope
+    'encoder/attention'
+    """
+    with absolute_scope(scoped(name)) as full:
+        yield full
+
+
+@contextlib.contextmanager
+def absolute_scope(full: str) -> Iterator[str]:
+    """A scope that does not stand within those around it."""
+    token = _names.set(full.rstrip("/"))
+    try:
+        yield full
+    finally:
+        _names.reset(token)
+
+
+@contextlib.contextmanager
+def outside_graphs() -> Iterator[None]:
+    """Variables made within the block have their values at once: a model's weights are its own."""
+    token = graph_in_use.set(())
+    try:
+        yield
+    finally:
+        graph_in_use.reset(token)
+
+
+def scoped(name: str) -> str:
+    """A name as it is called within the scopes around it."""
+    scope = _names.get()
+    return f"{scope}/{name}" if scope and name else scope or name
+
+
+def line_of_user() -> str:
+    """The line outside of refnet that led here: "lesson.py:12: y = x @ w"."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back
+    path, number = frame.f_code.co_filename, frame.f_lineno
+    text = linecache.getline(path, number, frame.f_globals).strip()
+    return f"{Path(path).name}:{number}{': ' if text else ''}{text}"
