@@ -72,7 +72,10 @@ class Node:
 
     def outputs(self) -> tuple[Tensor, ...]:
         """All results as tensors."""
-        return tuple(self.output(i) for i in range(self.count))
+        if self.values is None:
+            return tuple([self.output(i) for i in range(self.count)])
+        backend = self.inputs[0].backend
+        return tuple([Tensor(v, backend, self, i) for i, v in enumerate(self.values)])
 
     def saved(self) -> Iterable[Tensor]:
         """What the op's gradient needs: inputs and outputs, by the names its row gives."""
@@ -380,14 +383,30 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
     The op runs at once if every input has a value; otherwise the result waits for a session.
     """
     attributes = attributes or {}
-    tensors = _together(op, inputs)
-    if all(t.value is not None for t in tensors):
+    first = next((x for x in inputs if isinstance(x, Tensor)), None)
+    backend = backends.current() if first is None else first.backend
+    tensors = tuple([x if isinstance(x, Tensor) else lift(x, backend, first) for x in inputs])
+    waiting = mixed = False
+    for t in tensors:
+        waiting |= t.value is None
+        mixed |= t.backend is not backend
+    if waiting:  # a session will move all of them to its backend
+        node = _wait(op, tensors, attributes)
+    else:
+        if mixed:
+            raise _two_backends(op, tensors)
         values = _run(op, tensors, attributes)
         node = Node(op, tensors, attributes, values, len(values))
-    else:
-        node = _wait(op, tensors, attributes)
     outputs = node.outputs()
     return outputs[0] if len(outputs) == 1 else outputs
+
+
+def _two_backends(op: Op, tensors: Sequence[Tensor]) -> BackendError:
+    here, there, *_ = dict.fromkeys(t.backend.name for t in tensors)
+    return BackendError(
+        f"{op.name} got tensors of two backends, {here} and {there}: "
+        f"move one with refnet.tensor(x, backend={here!r})"
+    )
 
 
 def _wait(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> Node:
@@ -432,25 +451,6 @@ def _run(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> tup
         shapes = ", ".join(str(t.shape) for t in tensors)
         raise ShapeError(f"{op.name}: {error} (inputs of shape {shapes})") from error
     return values if isinstance(values, tuple) else (values,)
-
-
-def _together(op: Op, inputs: Sequence[Any]) -> tuple[Tensor, ...]:
-    """The inputs as tensors, on the backend of the first tensor among them.
-
-    Where one waits, the backends may differ: a session will move them to its own.
-    """
-    first = next((x for x in inputs if isinstance(x, Tensor)), None)
-    backend = backends.current() if first is None else first.backend
-    tensors = tuple(x if isinstance(x, Tensor) else lift(x, backend, first) for x in inputs)
-    if any(t.value is None for t in tensors):
-        return tensors
-    for x in tensors:
-        if x.backend is not backend:
-            raise BackendError(
-                f"{op.name} got tensors of two backends, {backend.name} and {x.backend.name}: "
-                f"move one with refnet.tensor(x, backend={backend.name!r})"
-            )
-    return tensors
 
 
 def lift(x: Any, backend: Backend, like: Tensor | None) -> Tensor:

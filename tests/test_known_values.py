@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from refnet.op import TABLE
-from refnet.tensor import gradients, tensor
+from refnet.backpropagation import gradients
+from refnet.tensor import tensor
 
 # -- the course ----------------------------------------------------------------------------------
 
@@ -95,6 +96,37 @@ def test_both_derivatives_of_the_line():
     found = [d.item() for d in gradients(loss, [intercept, slope])]
     assert found == pytest.approx(by_hand, rel=1e-13)
     assert found == pytest.approx([-1.6, -0.8], rel=1e-12)
+
+
+def test_the_gradients_of_sigmoid_and_tanh_at_points_the_course_names():
+    """σ' is 1/4 at most, at 0, and 0.0452 at ±3; tanh' is 1 at most, four times as much."""
+    x = tensor(np.array([-3.0, 0.0, 3.0]))
+    found = {name: gradients(TABLE[name](x).sum(), [x])[0].numpy() for name in ("sigmoid", "tanh")}
+    e = math.exp(-3)
+    at_3 = {"sigmoid": e / (1 + e) ** 2, "tanh": 4 * e**2 / (1 + e**2) ** 2}
+    for name, largest in (("sigmoid", 0.25), ("tanh", 1.0)):
+        assert found[name].tolist() == pytest.approx([at_3[name], largest, at_3[name]], rel=1e-13)
+        assert found[name][1] == largest
+    assert at_3["sigmoid"] == pytest.approx(0.0452, abs=3e-5)
+    many = tensor(np.linspace(-8, 8, 1601))
+    for name, largest in (("sigmoid", 0.25), ("tanh", 1.0)):
+        assert gradients(TABLE[name](many).sum(), [many])[0].numpy().max() == largest
+
+
+def test_the_lowest_point_of_swish():
+    """1 + x (1 - σ(x)) = 0 at x = -1.27846…, where f = -0.27846…: f = x + 1 there."""
+    x = tensor(np.array([-1.2784645427610738]))
+    y = TABLE["swish"](x)
+    assert y.item() == pytest.approx(-0.2784645427610738, rel=1e-14)
+    assert abs(gradients(y.sum(), [x])[0].item()) < 1e-15
+    assert TABLE["swish"](np.linspace(-30, 30, 60001)).min() >= y.item()
+
+
+def test_max_of_ax_and_x_is_prelu_only_up_to_a_slope_of_1():
+    x = np.array([-2.0, -0.5, 0.0, 1.5])
+    for a in (0.0, 0.1, 1.0, 1.5):
+        same = np.array_equal(TABLE["prelu"](x, np.array(a)), np.maximum(a * x, x))
+        assert same == (a <= 1)
 
 
 # -- update rules, one number at a time ----------------------------------------------------------

@@ -5,8 +5,9 @@ import builtins
 import numpy as np
 import pytest
 
-from refnet import plot
-from refnet.errors import ArgumentError, RefnetError, UnknownNameError
+from refnet import descent, plot
+from refnet.errors import ArgumentError, RefnetError, ShapeError, UnknownNameError
+from refnet.optimizers import SGD
 from refnet.plot.figure import BLUE, GREEN, ORANGE, RED
 
 pytest.importorskip("matplotlib")
@@ -73,6 +74,69 @@ def test_activation_curves(tmp_path):
     image = pixels(plot.activation_curves(names, tmp_path / "a.png"))
     assert contains(image, BLUE)
     assert contains(image, RED)
+
+
+def test_activation_curves_take_keras_names(tmp_path):
+    linear = pixels(plot.activation_curves(["linear"], tmp_path / "a.png"), (300, 300))
+    silu = pixels(plot.activation_curves(["silu"], tmp_path / "b.png"), (300, 300))
+    assert linear.shape == silu.shape
+    assert (linear != silu).any()
+
+
+def test_gradients_through_depth(tmp_path):
+    norms = {"sigmoid": 0.2 ** np.arange(9, 0, -1), "relu": np.ones(9), "binary_step": np.zeros(9)}
+    bare = pixels(plot.gradients_through_depth(norms, tmp_path / "a.png"))
+    assert contains(bare, BLUE)
+    assert contains(bare, GREEN)
+    bound = 0.25 ** np.arange(9, 0, -1)
+    path = plot.gradients_through_depth(norms, tmp_path / "b.png", bound=bound)
+    assert not np.array_equal(pixels(path), bare)
+    with pytest.raises(ArgumentError, match="at least one network"):
+        plot.gradients_through_depth({}, tmp_path / "c.png")
+    assert not (tmp_path / "c.png").exists()
+
+
+def test_pictures_of_a_descent_with_one_parameter(tmp_path):
+    line = descent.course_line(slope=0.64)
+    paths = {f"{rate}": descent.descend(line, [0.0], SGD(rate), 9) for rate in (0.05, 0.3, 9e9)}
+    steps = pixels(plot.steps_on_curve(line, paths, tmp_path / "a.png"), (500, 1000))
+    assert contains(steps, BLUE)
+    assert contains(steps, ORANGE)
+    assert contains(pixels(plot.excess_losses(line, paths, tmp_path / "b.png")), GREEN)
+    start, end = ({"fit": theta} for theta in ([0.0], line.best()))
+    images = [pixels(plot.line_fits(line, fit, tmp_path / "c.png")) for fit in (start, end)]
+    assert contains(images[0], RED)
+    assert (images[0] != images[1]).any()
+
+
+def test_pictures_of_a_descent_with_two_parameters(tmp_path):
+    line = descent.Line([0.5, 2.3, 2.9], [1.4, 1.9, 3.2], mean=True)
+    paths = {
+        "batch": descent.descend(line, [0.0, 1.0], SGD(0.1), 70, tolerance=0.0),
+        "each": descent.descend_in_batches(line, [0.0, 1.0], SGD(0.02), 1, 5),
+        "diverges": descent.descend(line, [0.0, 1.0], SGD(2.0)),
+    }
+    assert paths["diverges"].ended == "diverged"
+    for panels, width in ((False, 700), (True, 1400)):
+        image = pixels(
+            plot.paths_on_surface(line, paths, tmp_path / "a.png", panels=panels), (500, width)
+        )
+        assert all(contains(image, colour) for colour in (BLUE, RED, GREEN))
+
+
+def test_descents_that_do_not_fit_their_picture(tmp_path):
+    one, two = descent.course_line(slope=0.64), descent.course_line()
+    short = {"a": descent.descend(one, [0.0], SGD(0.1), 3)}
+    path = tmp_path / "a.png"
+    with pytest.raises(ArgumentError, match="no path to draw"):
+        plot.excess_losses(one, {}, path)
+    with pytest.raises(ArgumentError, match="no line to draw"):
+        plot.line_fits(one, {}, path)
+    with pytest.raises(ShapeError, match="of 2 parameters, path 'a' has 1"):
+        plot.paths_on_surface(two, short, path)
+    with pytest.raises(ShapeError, match="the line has 2"):
+        plot.steps_on_curve(two, short, path)
+    assert not path.exists()
 
 
 def test_what_cannot_be_drawn(tmp_path):

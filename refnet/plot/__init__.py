@@ -1,6 +1,19 @@
 """Pictures. Every function writes one PNG and returns its path."""
 
-from refnet.plot.activations import activation_curves
+from refnet.plot.activations import activation_curves, gradients_through_depth
+from refnet.plot.descent import excess_losses, line_fits, paths_on_surface, steps_on_curve
+from refnet.plot.graph import graph
 from refnet.plot.training import compare_losses, loss_curves, predictions
 
-__all__ = ["activation_curves", "compare_losses", "loss_curves", "predictions"]
+__all__ = [
+    "activation_curves",
+    "compare_losses",
+    "excess_losses",
+    "gradients_through_depth",
+    "graph",
+    "line_fits",
+    "loss_curves",
+    "paths_on_surface",
+    "predictions",
+    "steps_on_curve",
+]
