@@ -89,6 +89,19 @@ def training_step(model: Sequential) -> Step:
     return Step(model, record)
 
 
+def weight_gradients(model: Sequential, x: Any, y: Any) -> list[np.ndarray[Any, Any]]:
+    """∂L/∂w of the loss on a batch, for each trainable weight; 0 where the loss does not depend on it.
+
+    As in an evaluation, dropout lets everything pass: drawing random numbers here would change those
+    that the training draws next.
+    """
+    no_weights = tensor(np.zeros(0), backend=model.backend)
+    loss = _loss(model, tensor(y, backend=model.backend), model(x), no_weights)
+    found = gradients(loss, model.trainable_weights)
+    pairs = zip(model.trainable_weights, found, strict=True)
+    return [np.zeros(w.shape) if g is None else g.numpy() for w, g in pairs]
+
+
 def _loss(model: Sequential, y: Tensor, y_pred: Tensor, weights: Tensor) -> Tensor:
     """The loss of the batch and what the regularizers charge. No weights: an empty tensor."""
     loss: Tensor = model.loss(y, y_pred, weights if weights.size else None)
@@ -101,4 +114,4 @@ def _metrics(model: Sequential, y: Tensor, y_pred: Tensor) -> list[Tensor]:
     return [metric.batch_mean(y, y_pred) for metric in model.metrics]
 
 
-__all__ = ["Step", "evaluation_step", "prediction_step", "training_step"]
+__all__ = ["Step", "evaluation_step", "prediction_step", "training_step", "weight_gradients"]

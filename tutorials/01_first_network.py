@@ -16,6 +16,7 @@ import numpy as np
 
 import refnet
 from refnet import datasets, layers, plot
+from refnet.errors import MissingPackageError
 
 SHORT = os.environ.get("REFNET_LESSON") == "short"  # how the tests run it
 EPOCHS = 2 if SHORT else 30
@@ -188,7 +189,7 @@ try:
         "The hardest digits",
     )
     print(f"\nPictures: {pictures / 'loss.png'}, {pictures / 'mistakes.png'}")
-except plot.MissingPackage as error:
+except MissingPackageError as error:
     print(f"\nNo pictures: {error}")
 
 
