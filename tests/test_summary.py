@@ -654,7 +654,7 @@ def test_callback_changes_nothing_in_the_training(tmp_path):
 
 def test_callback_draws_the_worst_mistakes(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
-    from refnet import tensorboard
+    from refnet.callbacks import tensorboard
 
     drawn = []
     draw = tensorboard._draw_mistakes
