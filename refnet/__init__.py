@@ -22,6 +22,8 @@ from refnet import (
     callbacks,
     config,
     datasets,
+    descent,
+    diagnostics,
     initializers,
     layers,
     losses,
@@ -33,22 +35,32 @@ from refnet import (
     utils,
 )
 from refnet.backend import use_backend
-from refnet.models import Sequential
-from refnet.tensor import (
-    Tensor,
-    Variable,
+from refnet.backpropagation import gradients
+from refnet.creation import (
     arange,
-    gradients,
+    eye,
+    from_dlpack,
+    full,
+    linspace,
     ones,
-    placeholder,
-    tensor,
+    ones_like,
     zeros,
+    zeros_like,
 )
+from refnet.graph import Graph, group, placeholder, reset_default_graph
+from refnet.models import Sequential
+from refnet.perceptron import Perceptron
+from refnet.scope import name_scope
+from refnet.session import Session
+from refnet.tensor import Tensor, Variable, tensor
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Graph",
+    "Perceptron",
     "Sequential",
+    "Session",
     "Tensor",
     "Variable",
     "activations",
@@ -56,19 +68,30 @@ __all__ = [
     "callbacks",
     "config",
     "datasets",
+    "descent",
+    "diagnostics",
+    "eye",
+    "from_dlpack",
+    "full",
     "gradients",
+    "group",
     "initializers",
     "layers",
+    "linspace",
     "losses",
     "metrics",
+    "name_scope",
     "ones",
+    "ones_like",
     "ops",
     "optimizers",
     "placeholder",
     "random",
     "regularizers",
+    "reset_default_graph",
     "tensor",
     "use_backend",
     "utils",
     "zeros",
+    "zeros_like",
 ]

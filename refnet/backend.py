@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from refnet import ops
-from refnet.errors import BackendError, unknown_name
+from refnet.errors import BackendError, DTypeError, unknown_name
 from refnet.op import Op
 
 Array = Any
@@ -92,7 +92,10 @@ class NumPyBackend(Backend):
         return op.function
 
     def array(self, values: Any, dtype: str | None = None) -> Array:
-        return np.array(values, dtype)
+        try:
+            return np.array(values, dtype)
+        except TypeError as error:
+            raise DTypeError(f"NumPy makes no {dtype} of this: {error}") from error
 
     def feed(self, values: np.ndarray[Any, Any]) -> Array:
         return values

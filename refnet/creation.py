@@ -10,18 +10,18 @@ import numpy as np
 from refnet import backend as backends
 from refnet import config
 from refnet.backend import Backend
-from refnet.errors import ArgumentError, BackendError, DTypeError
+from refnet.errors import ArgumentError, BackendError, DTypeError, ShapeError
 from refnet.tensor import Tensor, tensor
 
 
 def zeros(shape: int | Sequence[int] = (), dtype: str | None = None, name: str = "") -> Tensor:
     """A tensor of zeros."""
-    return tensor(np.zeros(shape, dtype or config.floatx()), name=name)
+    return _filled("zeros", shape, 0, dtype or config.floatx(), name)
 
 
 def ones(shape: int | Sequence[int] = (), dtype: str | None = None, name: str = "") -> Tensor:
     """A tensor of ones."""
-    return tensor(np.ones(shape, dtype or config.floatx()), name=name)
+    return _filled("ones", shape, 1, dtype or config.floatx(), name)
 
 
 def full(
@@ -32,7 +32,16 @@ def full(
     >>> full((2,), 7)
     Tensor([7, 7], shape=(2,), dtype=int64)
     """
-    return tensor(np.full(shape, tensor(value, dtype).numpy()), name=name)
+    return _filled("full", shape, tensor(value).numpy(), dtype, name)
+
+
+def _filled(
+    owner: str, shape: int | Sequence[int], value: Any, dtype: str | None, name: str
+) -> Tensor:
+    lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    if not all(isinstance(n, (int, np.integer)) and n >= 0 for n in lengths):
+        raise ShapeError(f"{owner}: a shape is a tuple of lengths of at least 0, got {shape!r}")
+    return tensor(np.full(lengths, value), dtype, name)
 
 
 def zeros_like(x: Any, dtype: str | None = None) -> Tensor:
@@ -52,7 +61,10 @@ def _like(x: Any, value: int, dtype: str | None) -> Tensor:
 
 def eye(rows: int, columns: int | None = None, dtype: str | None = None) -> Tensor:
     """The identity matrix: ones on the diagonal, zeros elsewhere."""
-    return tensor(np.eye(rows, columns, dtype=dtype or config.floatx()))
+    columns = rows if columns is None else columns
+    if rows < 0 or columns < 0:
+        raise ShapeError(f"eye: the lengths are at least 0, got {rows} and {columns}")
+    return tensor(np.eye(rows, columns), dtype or config.floatx())
 
 
 def arange(
@@ -67,8 +79,7 @@ def arange(
         raise ArgumentError("arange: the step is 0, so it would never arrive")
     first, last = (0, start) if stop is None else (start, stop)
     whole = all(isinstance(n, int) for n in (first, last, step))
-    kind = np.dtype(dtype or ("int64" if whole else config.floatx()))
-    return tensor(np.arange(first, last, step).astype(kind))
+    return tensor(np.arange(first, last, step), dtype or ("int64" if whole else config.floatx()))
 
 
 def linspace(start: float, stop: float, num: int = 50, dtype: str | None = None) -> Tensor:
@@ -77,7 +88,9 @@ def linspace(start: float, stop: float, num: int = 50, dtype: str | None = None)
     >>> linspace(0, 1, 5)
     Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ], shape=(5,), dtype=float32)
     """
-    return tensor(np.linspace(start, stop, num).astype(dtype or config.floatx()))
+    if num < 0:
+        raise ArgumentError(f"linspace: num is at least 0, got {num}")
+    return tensor(np.linspace(start, stop, num), dtype or config.floatx())
 
 
 def from_dlpack(array: Any, name: str = "", backend: str | Backend | None = None) -> Tensor:

@@ -178,6 +178,8 @@ class Graph:
             return Entry(name, "variable", outputs, value=value, trainable=t.trainable, line=line)
         if t.value is None:
             return Entry(name, "placeholder", outputs, line=line)
+        if t.dtype == "bfloat16":  # NumPy has no such constants: what a session moves, it can have
+            return Entry(name, "variable", outputs, value=t.numpy())
         return Entry(name, "constant", outputs, value=t.numpy())
 
     def __repr__(self) -> str:
@@ -298,8 +300,10 @@ def placeholder(
         raise ShapeError(
             f"placeholder {name!r}: a shape is a tuple of lengths and None, (None, 3), got {shape!r}"
         )
-    leaf, graph = Tensor(None, backends.current()), default_graph()
-    spec = Spec(tuple(shape), str(dtype or config.floatx()))
+    backend, kind = backends.current(), dtype or config.floatx()
+    one = backend.array(1, kind)  # a type it does not know is an error
+    leaf, graph = Tensor(None, backend), default_graph()
+    spec = Spec(tuple(shape), backend.dtype(one))
     leaf._promise = graph.enter(leaf, name, [spec])
     leaf.name = leaf._promise.name
     return leaf

@@ -124,6 +124,8 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Put a file in its place whole: a temporary file beside it, flushed to the disk, then renamed."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(unfinished, "wb") as file:

@@ -66,6 +66,8 @@ class Session:
     """
 
     def __init__(self, graph: Graph | None = None, backend: str | Backend | None = None) -> None:
+        if not isinstance(graph, Graph | None):
+            raise ArgumentError(f"a Session runs a Graph, got {graph!r}")
         self.graph = default_graph() if graph is None else graph
         self.backend = backends.get(backend)
         self._values: dict[Variable, Array] = {}
@@ -123,6 +125,17 @@ class Session:
                     self._write_back(variable, array)
             shared = {id(a) for a in (*given, *program.plan.constants)}
             return form([self._numpy(x, shared) for x in results])
+
+    def source(self, fetches: Any, fed: Sequence[Tensor | str] = ()) -> str:
+        """The program that `run` writes for these fetches, as Python text.
+
+        v0, v1 ... are first what is fed, then the variables, then the results; c... are constants.
+        """
+        wanted: list[Tensor] = []
+        self._form(fetches, wanted)
+        given = [self._own(self.graph[t] if isinstance(t, str) else t) for t in fed]
+        with self._lock:
+            return self._program(wanted, given).plan.source
 
     def _program(self, wanted: Sequence[Tensor], fed: Sequence[Tensor]) -> Program:
         """The plan for these fetches and feeds: made at the first run, the same at those that follow."""

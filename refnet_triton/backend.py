@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from refnet.backend import Array, Backend
-from refnet.errors import BackendError
+from refnet.errors import BackendError, DTypeError
 from refnet.op import Op
 from refnet_triton.runtime import DEVICE, INTERPRETED
 
@@ -44,7 +44,9 @@ class TritonBackend(Backend):
             ) from error
 
     def array(self, values: Any, dtype: str | None = None) -> Array:
-        kind = None if dtype is None else getattr(torch, dtype)
+        kind = None if dtype is None else getattr(torch, dtype, None)
+        if dtype is not None and not isinstance(kind, torch.dtype):
+            raise DTypeError(f"PyTorch has no type {dtype!r}")
         if isinstance(values, torch.Tensor):
             return values.to(device=DEVICE, dtype=kind, copy=True)
         values = np.asarray(values)

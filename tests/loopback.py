@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from refnet.backend import Backend
+from refnet.backend import Backend, get
 from refnet.errors import BackendError
 
 
@@ -54,7 +54,7 @@ class Loopback(Backend):
     def array(self, values, dtype=None):
         if type(values) is LoopbackArray:
             values = opened(values, "array")
-        return own(np.array(values, dtype))
+        return own(get("numpy").array(values, dtype))
 
     def numpy(self, array):
         return opened(array, "numpy").copy()

@@ -366,6 +366,8 @@ def test_files_that_are_something_else(tmp_path):
         refnet.Graph.load(tmp_path / "nothing.refnet")
     with pytest.raises(FileNotFoundError, match="there is no file"):
         refnet.Graph.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        refnet.Graph().save(tmp_path / "nowhere" / "a.refnet")
 
 
 def test_loading_runs_nothing(tmp_path):

@@ -218,6 +218,20 @@ def test_more_wrong_feeds(fed):
     assert session.run(y, {x: np.ones((1, 3), "float64")}).dtype == "float32"
 
 
+def test_a_session_of_something_else():
+    with pytest.raises(ArgumentError, match="a Session runs a Graph, got 'graph'"):
+        refnet.Session("graph")
+    with pytest.raises(UnknownNameError, match="did you mean 'numpy'"):
+        refnet.Session(refnet.Graph(), "nunpy")
+
+
+def test_the_program_of_a_run(fed):
+    session, x, _, y, _ = fed
+    assert session.source([y], [x]) == "\n    ".join(
+        ["def plan(v0, v1):", "v2 = add(v0, v1)", "return (v2,)"]
+    )
+
+
 def test_tensors_of_another_graph(fed):
     session, x, _, y, _ = fed
     with refnet.Graph():
