@@ -80,6 +80,9 @@ class Op:
     shape_of
         Inputs of which only the shape and type count: a plan computes what depends on nothing else
         once, when it is made.
+    varies
+        True if the values of the inputs, and not their shapes alone, decide the shape of the result:
+        where the elements of a mask lie.
     rule
         What the results' shapes are before anything is computed: a function of `refnet.shapes`.
     gradient
@@ -100,6 +103,7 @@ class Op:
         flops: Function | None = None,
         shape_of: str = "",
         shape: Rule = by_name,
+        varies: bool = False,
         primal: Op | None = None,
     ) -> None:
         parameters = inspect.signature(function).parameters.values()
@@ -120,6 +124,7 @@ class Op:
         self.flops = flops
         self.shape_of = tuple(shape_of.split())
         self.rule = shape
+        self.varies = varies
         self.primal = primal
         self.gradient: Op | None = None
         self.__name__ = self.__qualname__ = function.__name__

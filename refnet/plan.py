@@ -94,6 +94,8 @@ class Plan:
         exec(compile(self.source, PLAN_FILE, "exec"), self._globals)
         self._run: Callable[..., tuple[Array, ...]] = self._globals["plan"]
         self.steps = len(lines)
+        #: whether shapes within the plan depend on values: then no backend can capture it
+        self.varies = any(node.op.varies for node in nodes)
 
     def __call__(self, *arguments: Array) -> tuple[Array, ...]:
         """Run the plan on the inputs' values (backend arrays, in the order of `inputs`)."""

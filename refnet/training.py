@@ -40,14 +40,15 @@ class Step:
         """Run on one batch of NumPy arrays; the results are arrays of the model's backend."""
         backend = self.model.backend
         key = tuple([x.shape for x in batch])
-        plan = self._plans.get(key)
-        if plan is None:
+        run = self._plans.get(key)
+        if run is None:
             arrays = tuple(backend.array(x) for x in batch)
             inputs = [Tensor(a, backend) for a in arrays]
             outputs, updates = self.record(inputs)
-            self._plans[key] = backend.capture(Plan(inputs, outputs, updates), arrays)
+            plan = Plan(inputs, outputs, updates)
+            self._plans[key] = plan if plan.varies else backend.capture(plan, arrays)
             return tuple(t.known() for t in outputs)
-        return plan(*[backend.feed(x) for x in batch])
+        return run(*[backend.feed(x) for x in batch])
 
 
 def prediction_step(model: Sequential) -> Step:

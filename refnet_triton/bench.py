@@ -58,7 +58,7 @@ DTYPES_OTHERWISE = ("float32", "bfloat16")
 #: files of ops in the order in which they are timed: when time is short, the last ones are cut
 ORDER = ["matmul", "losses", "softmax", "activations", "optimizers", "reductions", "elementwise"]
 #: where PyTorch's eager function is one kernel as it is: torch.compile would run the same again
-ONE_KERNEL = ("comparisons", "shape", "random")
+ONE_KERNEL = ("comparisons", "shape", "indexing", "random")
 PRODUCTS = ("matmul", "matmul_vjp")
 
 CACHE = 256 << 20  # bytes: several times the largest level-2 cache

@@ -161,6 +161,8 @@ EAGER |= {
     "sqrt": torch.sqrt,
     "sqrt_vjp": lambda g, y: g / (2 * y),
     "abs": torch.abs,
+    "sign": torch.sign,
+    "floor": torch.floor,
     "abs_vjp": lambda g, x: g * x.sgn(),
     "maximum": torch.maximum,
     "maximum_vjp": lambda g, a, b: _to_the_chosen(g, a > b, b > a),
@@ -237,6 +239,29 @@ def max_vjp(g, x, y, axis=None, keepdims=False):
 
 
 EAGER["min_vjp"] = max_vjp
+
+
+@peer
+def gather(x, indices, axes=(0,), at=0):
+    """x[i_1, i_2, ...], the indexed axes in front, then moved to their place."""
+    picks = indices.ndim - 1
+    y = torch.movedim(x, axes, tuple(range(len(axes))))[indices.unbind(-1)]
+    return torch.movedim(y, tuple(range(picks)), tuple(range(at, at + picks)))
+
+
+@peer
+def gather_vjp(g, x, indices, axes=(0,), at=0):
+    """Zeros, to which index_put_ adds g."""
+    picks = indices.ndim - 1
+    dx = torch.zeros(x.shape, dtype=g.dtype, device=g.device)
+    terms = torch.movedim(g, tuple(range(at, at + picks)), tuple(range(picks)))
+    front = torch.movedim(dx, axes, tuple(range(len(axes))))
+    front.index_put_(indices.unbind(-1), terms, accumulate=True)
+    return dx
+
+
+EAGER["coordinates"] = lambda *indices: torch.stack(torch.broadcast_tensors(*indices), -1)
+EAGER["mask_coordinates"] = lambda mask, x, axis=0: torch.nonzero(mask)
 
 
 @peer

@@ -66,7 +66,7 @@ MAX_NUMBERS = 4  # as many as `_pointwise_kernel` has parameters for
 
 
 @triton.jit
-def _strided_offset(index, sizes, strides):
+def strided_offset(index, sizes, strides):
     """Σ index_d · stride_d, where index counts the elements in row-major order."""
     offset = 0
     for d in tl.static_range(len(sizes) - 1, 0, -1):
@@ -79,9 +79,9 @@ def _strided_offset(index, sizes, strides):
 def _address(pointer, sizes, strides, start, lane, LAYOUT: tl.constexpr, WIDE: tl.constexpr):
     if LAYOUT == "s":
         if WIDE:
-            return pointer + _strided_offset(start + lane, sizes, strides)
+            return pointer + strided_offset(start + lane, sizes, strides)
         else:
-            return pointer + _strided_offset(start.to(tl.int32) + lane, sizes, strides)
+            return pointer + strided_offset(start.to(tl.int32) + lane, sizes, strides)
     else:
         return pointer + start + lane
 
@@ -266,7 +266,7 @@ def _result_type(kinds: tuple[torch.dtype | type, ...]) -> torch.dtype:
 # --- shapes -------------------------------------------------------------------------------------
 
 
-def _collapse(
+def collapse(
     shape: tuple[int, ...], strides: list[tuple[int, ...]]
 ) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
     """The same elements with as few dimensions as possible.
@@ -304,7 +304,7 @@ def _expand(
 
 
 def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    return _collapse(shape, [strides])[1][0] in ((), (1,)) or 0 in shape
+    return collapse(shape, [strides])[1][0] in ((), (1,)) or 0 in shape
 
 
 def _layout(shape: tuple[int, ...], strides: tuple[int, ...], to: tuple[int, ...]) -> str:
@@ -474,7 +474,7 @@ class Pointwise:
         n = math.prod(shape)
         if n and "s" in (*out_layouts, *in_layouts):
             strides = [_expand(size, stride, shape) for size, stride in outs + ins]
-            sizes, strides = _collapse(shape, strides)
+            sizes, strides = collapse(shape, strides)
             out_strides, in_strides = tuple(strides[: len(outs)]), tuple(strides[len(outs) :])
             wide = max(n + (1 << 16), *(_reach(sizes, s) for s in strides)) >= 1 << 31
 

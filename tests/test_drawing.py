@@ -478,7 +478,7 @@ def test_few_edges_cross(picture_of):
 def test_pictures(tmp_path):
     pytest.importorskip("matplotlib")
     from matplotlib.image import imread
-    from test_plot import contains, pixels
+    from pictures import contains, pixels
 
     from refnet import plot
 

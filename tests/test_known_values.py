@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from refnet.op import TABLE
 from refnet.backpropagation import gradients
+from refnet.op import TABLE
 from refnet.tensor import tensor
 
 # -- the course ----------------------------------------------------------------------------------

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 import refnet
+from refnet import backend as backends
 from refnet import layers, losses, optimizers
 from refnet.drift import float_type
 from refnet.layers import Dense, Dropout, Flatten, Input, PReLU, Reshape
 from refnet.optimizers import SGD, Adam, RMSprop
+from refnet.training import Step
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(23, 4)).astype("float32")  # 23: no batch size but 1 divides it
@@ -747,3 +749,28 @@ def test_a_class_without_a_weight_counts_as_one():
     found = some.fit(X, LABELS, class_weight={1: 5.0}, **options)
     expected = all_of_them.fit(X, LABELS, class_weight={0: 1.0, 1: 5.0, 2: 1.0}, **options)
     assert found.history == expected.history
+
+
+def test_what_varies_with_the_values_is_not_captured(monkeypatch):
+    """A step whose shapes depend on values runs as it is; all others a backend may capture."""
+    captured = []
+    backend = backends.get("numpy")
+    monkeypatch.setattr(
+        type(backend), "capture", lambda self, run, arguments: captured.append(run) or run
+    )
+
+    class Positive(layers.Layer):
+        def call(self, x):
+            return x[x > 0]
+
+    def record(inputs):
+        return [Positive()(inputs[0]).sum()], []
+
+    model = refnet.Sequential([Input((3,)), Dense(2)])
+    varying = Step(model, record)
+    for value in (1.0, -1.0, 2.0):
+        assert varying(np.full((2, 3), value, "float32"))[0] == max(0, 6 * value)
+    assert captured == []
+    fixed = Step(model, lambda inputs: ([inputs[0].sum()], []))
+    assert [fixed(np.full((2, 3), v, "float32"))[0] for v in (1.0, 2.0)] == [6, 12]
+    assert len(captured) == 1

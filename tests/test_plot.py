@@ -16,24 +16,6 @@ CURVES = {"loss": [1.0, 0.5, 0.2], "accuracy": [0.3, 0.6, 0.9]}
 HELD_OUT = {**CURVES, "val_loss": [1.1, 0.7, 0.6], "val_accuracy": [0.2, 0.5, 0.8]}
 
 
-def pixels(path, least=(300, 300)):
-    """The picture as an array (height, width, 4), after a look at whether something is drawn in it."""
-    from matplotlib.image import imread
-
-    assert path.suffix == ".png"
-    assert path.stat().st_size > 4000
-    image = imread(path)
-    assert image.shape[0] >= least[0]
-    assert image.shape[1] >= least[1]
-    assert len(np.unique(image.reshape(-1, image.shape[-1]), axis=0)) > 20
-    return image
-
-
-def contains(image, colour):
-    wanted = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    return bool((np.abs(image[..., :3] - wanted) < 0.01).all(-1).any())
-
-
 def test_loss_curves(tmp_path):
     path = plot.loss_curves(HELD_OUT, tmp_path / "new" / "folder" / "a.png", "A title")
     assert path == tmp_path / "new" / "folder" / "a.png"

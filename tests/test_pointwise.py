@@ -17,7 +17,7 @@ pytest.importorskip("refnet_triton.runtime")  # before triton, which it tells wh
 import triton.language as tl  # noqa: E402
 
 from refnet.errors import BackendError, ShapeError  # noqa: E402
-from refnet_triton.pointwise import _collapse, _pointwise_kernel, copy_, pointwise  # noqa: E402, F401
+from refnet_triton.pointwise import _pointwise_kernel, collapse, copy_, pointwise  # noqa: E402, F401
 from refnet_triton.runtime import DEVICE, INTERPRETED, LAUNCH, specialize  # noqa: E402, F401
 
 pytestmark = pytest.mark.triton
@@ -158,10 +158,10 @@ def test_strides(view, dtype):
 
 
 def test_collapsing_dimensions():
-    assert _collapse((2, 3, 4), [(12, 4, 1)]) == ((24,), [(1,)])
-    assert _collapse((2, 3, 4), [(12, 4, 1), (0, 0, 1)]) == ((6, 4), [(4, 1), (0, 1)])
-    assert _collapse((2, 1, 4), [(1, 77, 2)]) == ((2, 4), [(1, 2)])
-    assert _collapse((1, 1), [(5, 5)]) == ((), [()])
+    assert collapse((2, 3, 4), [(12, 4, 1)]) == ((24,), [(1,)])
+    assert collapse((2, 3, 4), [(12, 4, 1), (0, 0, 1)]) == ((6, 4), [(4, 1), (0, 1)])
+    assert collapse((2, 1, 4), [(1, 77, 2)]) == ((2, 4), [(1, 2)])
+    assert collapse((1, 1), [(5, 5)]) == ((), [()])
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

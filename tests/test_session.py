@@ -1,4 +1,4 @@
-"""Sessions: the bits of eager, only what is needed, memory given back, variables, errors, two backends."""
+"""Sessions: the bits of eager, no op too many, memory given back, variables, errors, two backends."""
 
 import re
 import threading
@@ -70,7 +70,9 @@ def test_eager_and_graph_give_the_same_bits(op, dtype):
             with refnet.Graph() as graph:
                 if op.writes:
                     waiting = [
-                        Variable(x) if name in op.writes else refnet.placeholder(shape_of(x), str(x.dtype))
+                        Variable(x)
+                        if name in op.writes
+                        else refnet.placeholder(shape_of(x), str(x.dtype))
                         for name, x in zip(op.inputs, inputs, strict=True)
                     ]
                 else:
@@ -143,7 +145,9 @@ def test_results_have_the_form_of_the_fetches(graph):
     assert isinstance(found["pair"], pair)
     assert session.run([], {}) == []
     assert session.run(tensor(5.0)) == 5
-    with pytest.raises(ArgumentError, match="run computes tensors, their names and groups, got int"):
+    with pytest.raises(
+        ArgumentError, match="run computes tensors, their names and groups, got int"
+    ):
         session.run([y, 3], {x: 1})
     with pytest.raises(UnknownNameError, match="unknown tensor 'q'"):
         session.run("q")
@@ -189,7 +193,9 @@ def test_a_missing_feed(fed):
     message = r"lacks a value for\n  'x' of shape \(None, 3\), float32, from test_session"
     refused(session, [y, step], {}, NotReadyError, message)
     refused(session, [y, t], {}, NotReadyError, r"(?s)'t' of shape .*\n  'x' of shape")
-    assert session.run(y, {x: [[1, 2, 3]]}).tolist() == [[1, 2, 3]]  # what is not needed is not missed
+    assert session.run(y, {x: [[1, 2, 3]]}).tolist() == [
+        [1, 2, 3]
+    ]  # what is not needed is not missed
 
 
 @pytest.mark.parametrize(
@@ -237,7 +243,9 @@ def test_tensors_of_another_graph(fed):
     with refnet.Graph():
         other = refnet.placeholder((None, 3), name="other")
     refused(session, other, {}, GraphError, "'other' belongs to another graph")
-    refused(session, y, {x: [[1, 2, 3]], other: [[1, 2, 3]]}, GraphError, "'other' belongs to another")
+    refused(
+        session, y, {x: [[1, 2, 3]], other: [[1, 2, 3]]}, GraphError, "'other' belongs to another"
+    )
 
 
 def test_an_op_that_fails_is_named_with_its_line(graph):
@@ -246,7 +254,9 @@ def test_an_op_that_fails_is_named_with_its_line(graph):
         y = a + b  # fails when it runs
     session = refnet.Session(graph)
     assert session.run(y, {a: [1, 2], b: [3, 4]}).tolist() == [4, 6]
-    with pytest.raises(ShapeError, match=r"(?s)add 'inner/add' failed: .*y = a \+ b  # fails when") as e:
+    with pytest.raises(
+        ShapeError, match=r"(?s)add 'inner/add' failed: .*y = a \+ b  # fails when"
+    ) as e:
         session.run(y, {a: [1, 2], b: [3, 4, 5]})
     assert "test_session.py" in str(e.value)
 
@@ -255,7 +265,9 @@ def test_errors_of_the_ops_keep_their_kind(graph):
     logits = refnet.placeholder((None, 3), name="logits")
     labels = refnet.placeholder((None,), "int64", name="labels")
     loss = TABLE["sparse_softmax_cross_entropy"](logits, labels)[0]
-    with pytest.raises(refnet.errors.DataError, match=r"(?s)labels from 0 to 2 .*in test_session.py"):
+    with pytest.raises(
+        refnet.errors.DataError, match=r"(?s)labels from 0 to 2 .*in test_session.py"
+    ):
         refnet.Session(graph).run(loss, {logits: [[1, 2, 3]], labels: [3]})
 
 

@@ -6,10 +6,10 @@ import pytest
 from refnet import backend as backends
 from refnet.agreement import cases_of, inputs_for, reference
 from refnet.backend import NumPyBackend
+from refnet.backpropagation import gradients
 from refnet.bounds import spacing
 from refnet.errors import GradientError
 from refnet.op import TABLE
-from refnet.backpropagation import gradients
 from refnet.tensor import apply, tensor
 
 FORWARD = [op for op in TABLE.values() if op.primal is None]

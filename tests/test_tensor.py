@@ -9,8 +9,9 @@ import refnet
 from refnet import backend as backends
 from refnet import config
 from refnet.agreement import cases_of, inputs_for
+from refnet.backpropagation import gradients
+from refnet.creation import arange, ones, zeros
 from refnet.errors import (
-    ArgumentError,
     BackendError,
     DTypeError,
     GradientError,
@@ -18,11 +19,9 @@ from refnet.errors import (
     ShapeError,
     UnknownNameError,
 )
-from refnet.backpropagation import gradients
-from refnet.creation import arange, ones, zeros
 from refnet.graph import placeholder
-from refnet.plan import Plan
 from refnet.op import TABLE
+from refnet.plan import Plan
 from refnet.tensor import Variable, apply, tensor
 
 
@@ -372,12 +371,6 @@ def test_the_environment_names_the_backend(monkeypatch):
     monkeypatch.setenv("REFNET_BACKEND", "nunpy")
     with pytest.raises(UnknownNameError, match="did you mean 'numpy'"):
         tensor([1.0])
-
-
-@pytest.mark.parametrize("key", [[0, 1], np.array([0, 0]), True, "a", (0, [1])], ids=str)
-def test_keys_that_are_no_index(key):
-    with pytest.raises(ArgumentError, match="integers, slices, None"):
-        tensor(A)[key]
 
 
 def test_gradients_of_one_tensor():

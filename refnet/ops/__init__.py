@@ -13,6 +13,7 @@ from refnet.ops import (
     activations,
     comparisons,
     elementwise,
+    indexing,
     losses,
     matmul,
     optimizers,

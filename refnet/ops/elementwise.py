@@ -186,6 +186,18 @@ def abs_vjp(g, x):
     return g * np.sign(x)
 
 
+@op(cases=unary(), wrt="", error=exact())
+def sign(x):
+    r"""y = 1 where x > 0, -1 where x < 0, 0 where x = 0. It is flat: no gradient flows."""
+    return np.sign(x)
+
+
+@op(cases=unary(), wrt="", error=exact())
+def floor(x):
+    r"""y = ⌊x⌋, the largest integer that is not above x. It is flat: no gradient flows."""
+    return np.floor(x)
+
+
 @op(cases=BINARY, saves="a b", error=exact(), kinks=[Kink((1.0, 1.0), "mean")])
 def maximum(a, b):
     r"""y = max(a, b). NaN if either is NaN."""

@@ -11,6 +11,17 @@ from refnet.bounds import exact
 from refnet.cases import Case, Cases, normal
 from refnet.op import op
 from refnet.ops.reductions import sum_to, summed_to_inputs
+from refnet.shapes import (
+    joined,
+    moved_back,
+    packed,
+    padded,
+    reshaped,
+    stacked,
+    stacked_vjp,
+    stretched,
+    transposed,
+)
 
 
 def _arrangements(*rows, bench):
@@ -36,13 +47,13 @@ RESHAPES = _arrangements(
 )
 
 
-@op(cases=RESHAPES, saves="x", error=exact())
+@op(cases=RESHAPES, saves="x", error=exact(), shape=reshaped)
 def reshape(x, shape=(-1,)):
     r"""y: the elements of x, in row-major order, in another shape. -1 is worked out."""
     return np.reshape(x, shape)
 
 
-@reshape.vjp
+@reshape.vjp(shape=moved_back)
 def reshape_vjp(g, x, shape=(-1,)):
     r"""∂L/∂x: g in the shape of x"""
     return np.reshape(g, np.shape(x))
@@ -58,42 +69,16 @@ TRANSPOSES = _arrangements(
 )
 
 
-@op(cases=TRANSPOSES, error=exact())
+@op(cases=TRANSPOSES, error=exact(), shape=transposed)
 def transpose(x, axes=None):
     r"""y: the axes of x in another order, reversed if none is given"""
     return np.transpose(x, axes)
 
 
-@transpose.vjp
+@transpose.vjp(shape=transposed)
 def transpose_vjp(g, axes=None):
     r"""∂L/∂x: the axes of g put back in order"""
     return np.transpose(g, None if axes is None else tuple(np.argsort(axes)))
-
-
-INDICES = _arrangements(
-    (((5, 4),), {"key": (slice(1, 4), slice(None, None, 2))}),
-    (((5, 4),), {"key": 2}),
-    (((5, 4),), {"key": -1}),
-    (((5, 4),), {"key": (Ellipsis, 0)}),
-    (((5, 4),), {"key": (None, slice(None), 1)}),
-    (((2, 3, 4),), {"key": (slice(0, 0),)}),
-    (((2, 3, 4),), {"key": (1, slice(None), slice(1, 3))}),
-    bench=(_matrix, {"key": (slice(None), slice(0, 512))}),
-)
-
-
-@op(cases=INDICES, saves="x", error=exact())
-def index(x, key=...):
-    r"""y = x[key], for integers, slices, None (a new axis) and ... (all other axes)"""
-    return x[key]
-
-
-@index.vjp
-def index_vjp(g, x, key=...):
-    r"""∂L/∂x: g where x was looked at, 0 elsewhere"""
-    dx = np.zeros(np.shape(x), np.result_type(g))
-    dx[key] = g
-    return dx
 
 
 JOINS = _arrangements(
@@ -106,13 +91,13 @@ JOINS = _arrangements(
 )
 
 
-@op(cases=JOINS, saves="xs", error=exact())
+@op(cases=JOINS, saves="xs", error=exact(), shape=joined)
 def concatenate(*xs, axis=0):
     r"""y: the arrays one after the other along an axis they already have"""
     return np.concatenate(xs, axis)
 
 
-@concatenate.vjp
+@concatenate.vjp(shape=moved_back)
 def concatenate_vjp(g, *xs, axis=0):
     r"""∂L/∂x_i: the part of g where x_i lies"""
     ends = np.cumsum([np.shape(x)[axis] for x in xs])
@@ -128,13 +113,13 @@ STACKS = _arrangements(
 )
 
 
-@op(cases=STACKS, error=exact())
+@op(cases=STACKS, error=exact(), shape=stacked)
 def stack(*xs, axis=0):
     r"""y: the arrays side by side along a new axis"""
     return np.stack(xs, axis)
 
 
-@stack.vjp
+@stack.vjp(shape=stacked_vjp)
 def stack_vjp(g, axis=0):
     r"""∂L/∂x_i: slice i of g"""
     return tuple(np.moveaxis(g, axis, 0))
@@ -154,13 +139,14 @@ STRETCHES = _arrangements(
     cases=STRETCHES,
     saves="x",
     error=exact(),
+    shape=stretched,
 )
 def broadcast_to(x, shape=()):
     r"""y: x repeated along axes of length 1 and along new leading axes"""
     return np.broadcast_to(x, shape)
 
 
-@broadcast_to.vjp(error=summed_to_inputs(lambda g, x, shape=(): (g,)))
+@broadcast_to.vjp(error=summed_to_inputs(lambda g, x, shape=(): (g,)), shape=moved_back)
 def broadcast_to_vjp(g, x, shape=()):
     r"""∂L/∂x: g summed over the copies"""
     return sum_to(g, np.shape(x))
@@ -175,13 +161,13 @@ PADS = _arrangements(
 )
 
 
-@op(cases=PADS, saves="x", error=exact())
+@op(cases=PADS, saves="x", error=exact(), shape=padded)
 def pad(x, pad_width=(), value=0.0):
     r"""y: x with a border: `pad_width` holds (before, after) for each axis"""
     return np.pad(x, pad_width, constant_values=value)
 
 
-@pad.vjp
+@pad.vjp(shape=moved_back)
 def pad_vjp(g, x, pad_width=(), value=0.0):
     r"""∂L/∂x: g without the border"""
     return g[
@@ -214,7 +200,7 @@ PACKS = _arrangements(
 )
 
 
-@op(cases=PACKS, saves="xs", error=exact())
+@op(cases=PACKS, saves="xs", error=exact(), shape=packed)
 def pack(*xs, offsets=(), size=0):
     r"""y: a vector of `size` numbers that holds x_i, flattened, from offset i on, and 0 elsewhere"""
     y = np.zeros(size, np.result_type(*xs))
@@ -223,7 +209,7 @@ def pack(*xs, offsets=(), size=0):
     return y
 
 
-@pack.vjp
+@pack.vjp(shape=moved_back)
 def pack_vjp(g, *xs, offsets=(), size=0):
     r"""∂L/∂x_i: the part of g where x_i lies, in the shape of x_i"""
     parts = zip(xs, offsets, strict=True)

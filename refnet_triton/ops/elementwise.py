@@ -167,6 +167,21 @@ def abs_vjp(g, x):
 
 
 @pointwise
+def sign(x):
+    r"""y = 1 where x > 0, -1 where x < 0, 0 where x = 0. It is flat: no gradient flows."""
+    return tl.where(x > 0, 1, tl.where(x < 0, -1, x))
+
+
+@pointwise
+def floor(x):
+    r"""y = ⌊x⌋, the largest integer that is not above x. It is flat: no gradient flows."""
+    if x.dtype.is_floating():
+        return tl.floor(x)
+    else:
+        return x
+
+
+@pointwise
 def maximum(a, b):
     r"""y = max(a, b). NaN if either is NaN."""
     return mathematics.maximum(a, b)

@@ -44,19 +44,6 @@ def transpose_vjp(g, axes=None):
     return g.permute(tuple(sorted(range(len(axes)), key=axes.__getitem__)))
 
 
-def index(x, key=...):
-    r"""y = x[key], for integers, slices, None (a new axis) and ... (all other axes)"""
-    return x[key]
-
-
-def index_vjp(g, x, key=...):
-    r"""∂L/∂x: g where x was looked at, 0 elsewhere"""
-    dx = _zeros(x.shape, g)
-    if g.numel():
-        copy_(dx[key], g)
-    return dx
-
-
 def concatenate(*xs, axis=0):
     r"""y: the arrays one after the other along an axis they already have"""
     shape = list(xs[0].shape)

@@ -79,6 +79,8 @@ def test_ten_thousand_ops(benchmark, capsys):
         for name, seconds in medians.items():
             ratio, memory = seconds / medians["eager"], peak(contenders[name])
             each = seconds / OPS * 1e6
-            print(f"  {name:27} {each:6.2f} us an op   {ratio:5.2f} x eager   peak {memory:7.2f} MB")
+            print(
+                f"  {name:27} {each:6.2f} us an op   {ratio:5.2f} x eager   peak {memory:7.2f} MB"
+            )
         print(f"  building the graph {building / OPS * 1e6:.1f} us an op; ", end="")
         print(f"the first run, which writes the program, {first / OPS * 1e6:.1f} us an op")
