@@ -17,13 +17,14 @@ Triton kernels, are one line away: ``model.to("triton")``.
 9610
 """
 
+import importlib
+from typing import Any
+
 from refnet import (
     activations,
     callbacks,
     config,
     datasets,
-    descent,
-    diagnostics,
     initializers,
     layers,
     losses,
@@ -56,6 +57,16 @@ from refnet.tensor import Tensor, Variable, tensor
 
 __version__ = "0.1.0"
 
+#: loaded when first asked for: most programs need none of them
+_LATER = ("descent", "diagnostics", "plot", "summary")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return importlib.import_module(f"refnet.{name}")
+    raise AttributeError(f"module 'refnet' has no attribute {name!r}")
+
+
 __all__ = [
     "Graph",
     "Perceptron",
@@ -86,9 +97,11 @@ __all__ = [
     "ops",
     "optimizers",
     "placeholder",
+    "plot",
     "random",
     "regularizers",
     "reset_default_graph",
+    "summary",
     "tensor",
     "use_backend",
     "utils",

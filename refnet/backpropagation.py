@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from refnet.errors import GradientError, ShapeError
+from refnet.errors import ArgumentError, GradientError, ShapeError
 from refnet.ops import TABLE
 from refnet.scope import absolute_scope
 from refnet.shapes import agree
-from refnet.tensor import Node, Tensor, apply, lift, recorded
+from refnet.tensor import Node, Tensor, Variable, apply, lift, recorded
 
 
 def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) -> Any:
@@ -35,6 +35,11 @@ def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) ->
     """
     if isinstance(xs, Tensor):
         return gradients(y, [xs], upstream)[0]
+    for t in (y, *xs):
+        if not isinstance(t, Tensor):
+            raise ArgumentError(
+                f"gradients are those of tensors, with respect to tensors, got {t!r}"
+            )
     order = recorded([y])
     wanted = {x.key for x in xs}
     depends = _depending(order, wanted)
@@ -101,12 +106,27 @@ def _require_gradient(node: Node, found: dict[tuple[int, int], Tensor]) -> None:
         raise GradientError(f"{node.op.name}: no gradient flows through its result {name!r}")
 
 
+def _require_unchanged(node: Node) -> None:
+    """Raise an error if a variable was overwritten after an op read it: its old value is gone."""
+    vjp = node.op.gradient
+    if vjp is None or node.values is None:
+        return
+    saved = list(node.saved())
+    for name, t in zip(vjp.names(len(saved) + 1)[1:], saved, strict=True):
+        if isinstance(t, Variable) and t.changed > node.serial and name not in vjp.shape_of:
+            raise GradientError(
+                f"{node.op.name} read variable {t.name!r}, which has been assigned since: compute the "
+                "result again, then its gradients"
+            )
+
+
 def _backward(
     node: Node, g: Tensor, wanted: set[tuple[int, int]], depends: set[int]
 ) -> Iterable[tuple[Tensor, Tensor]]:
     """Apply a node's vjp: (input, its gradient) for every input on the way to a wanted tensor."""
     op, vjp = node.op, node.op.gradient
     assert vjp is not None
+    _require_unchanged(node)
     inputs = list(_differentiable(node))
     on_path = [t.key in wanted or (t.node is not None and id(t.node) in depends) for t in inputs]
     attributes = {k: v for k, v in node.attributes.items() if k in vjp.attributes}

@@ -72,9 +72,10 @@ class Comparison:
     def __str__(self) -> str:
         a, b = self.backends
         width = max([len(c.name) for c in self.ops] + [2])
-        lines = [f"{'op':{width}}  max |{b} - {a}|  relative  error / bound"]
+        title = f"max |{b} - {a}|"
+        lines = [f"{'op':{width}}  {title}  relative  error / bound"]
         for c in self.ops:
-            numbers = f"{c.difference:12.3g}  {c.relative:8.2g}  {c.ratio:8.2g}"
+            numbers = f"{c.difference:{len(title)}.3g}  {c.relative:8.2g}  {c.ratio:13.2g}"
             lines.append(f"{c.name:{width}}  {numbers}  {c.agreement.complaint}".rstrip())
         first, wrong = self.first_difference, self.first_disagreement
         if first is None:
@@ -121,7 +122,7 @@ def compare(
     found = []
     for node in recorded(wanted, given=feeds):
         given = [tuple(read(t, side) for t in node.inputs) for side in (0, 1)]
-        before = tuple(np.array(first.numpy(x)) for x in given[0])
+        before = tuple(_exact(first.numpy(x)) for x in given[0])
         results = []
         for side in (0, 1):
             made = sides[side].function(node.op)(*given[side], **node.attributes)
@@ -129,6 +130,11 @@ def compare(
             known[side] |= {(id(node), i): y for i, y in enumerate(results[side])}
         found.append(_compared(node, before, results, sides))
     return Comparison((first.name, second.name), found)
+
+
+def _exact(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A copy with floats as float64, in which the exact result is computed."""
+    return np.array(values, "float64" if values.dtype.kind == "f" else None)
 
 
 def _compared(

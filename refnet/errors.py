@@ -68,4 +68,5 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     names = sorted(known)
     near = difflib.get_close_matches(str(name).lower(), names, n=1)
     hint = f": did you mean {near[0]!r}?" if near else "."
-    return UnknownNameError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
+    more = f" and {len(names) - 40} more" if len(names) > 40 else ""
+    return UnknownNameError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names[:40])}{more}")

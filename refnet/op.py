@@ -134,6 +134,8 @@ class Op:
 
     def __call__(self, *inputs: Any, **attributes: Any) -> Any:
         """Apply the op: on NumPy arrays at once, on tensors through `refnet.tensor.apply`."""
+        if self.variadic and len(inputs) == 1 and isinstance(inputs[0], (list, tuple)):
+            inputs = tuple(inputs[0])  # concatenate([a, b]), as NumPy writes it
         if not self.variadic and len(inputs) > len(self.inputs):
             inputs, attributes = self._split(inputs, attributes)
         for x in inputs:
@@ -153,6 +155,10 @@ class Op:
             return self.gradient
 
         return attach if function is None else attach(function)
+
+    def names(self, count: int) -> list[str]:
+        """The names of `count` data inputs: where there may be any number, the last one repeats."""
+        return [self.inputs[min(i, len(self.inputs) - 1)] for i in range(count)]
 
     def infer(self, specs: Sequence[Spec], attributes: Mapping[str, Any]) -> list[Spec]:
         """Shape and type of each result, from those of the inputs; a ShapeError if they do not fit."""

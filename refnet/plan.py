@@ -115,7 +115,7 @@ class Plan:
 
     def _is_constant(self, node: Node) -> bool:
         """Whether no run can change the results: they depend on shapes and on constants alone."""
-        op, names = node.op, node.op.inputs if not node.op.variadic else ("",) * len(node.inputs)
+        op, names = node.op, node.op.names(len(node.inputs))
         return (
             not op.writes
             and node.values is not None

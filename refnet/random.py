@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from refnet import config, ops
+from refnet.errors import ShapeError
 from refnet.tensor import Tensor, tensor
 
 _seed = int.from_bytes(os.urandom(4), "little")
@@ -36,7 +37,7 @@ def next_key(seed: int | None = None) -> np.ndarray[Any, Any]:
 
 
 def uniform(
-    shape: Sequence[int] = (),
+    shape: int | Sequence[int] = (),
     minimum: float = 0.0,
     maximum: float = 1.0,
     dtype: str | None = None,
@@ -44,11 +45,11 @@ def uniform(
 ) -> Tensor:
     """A tensor of numbers drawn uniformly from [minimum, maximum)."""
     draw = ops.random.random_uniform
-    return tensor(draw(next_key(seed), tuple(shape), minimum, maximum, dtype or config.floatx()))
+    return tensor(draw(next_key(seed), _lengths(shape), minimum, maximum, dtype or config.floatx()))
 
 
 def normal(
-    shape: Sequence[int] = (),
+    shape: int | Sequence[int] = (),
     mean: float = 0.0,
     stddev: float = 1.0,
     dtype: str | None = None,
@@ -56,7 +57,14 @@ def normal(
 ) -> Tensor:
     """A tensor of numbers drawn from the normal distribution N(mean, stddev²)."""
     draw = ops.random.random_normal
-    return tensor(draw(next_key(seed), tuple(shape), mean, stddev, dtype or config.floatx()))
+    return tensor(draw(next_key(seed), _lengths(shape), mean, stddev, dtype or config.floatx()))
+
+
+def _lengths(shape: int | Sequence[int]) -> tuple[int, ...]:
+    lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    if not all(isinstance(n, (int, np.integer)) and n >= 0 for n in lengths):
+        raise ShapeError(f"a shape is a tuple of lengths of at least 0, got {shape!r}")
+    return lengths
 
 
 def permutation(n: int, seed: int | None = None) -> np.ndarray[Any, Any]:

@@ -35,7 +35,7 @@ from refnet.errors import (
 from refnet.graph import Graph, Group, default_graph
 from refnet.plan import Plan
 from refnet.shapes import agree
-from refnet.tensor import Node, Tensor, Variable, recorded
+from refnet.tensor import Node, Tensor, Variable, castable, recorded
 
 Feeds = Mapping[Any, Any]
 
@@ -80,6 +80,9 @@ class Session:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        return f"<session of {self.graph!r} on {self.backend.name}>"
 
     def close(self) -> None:
         """Let go of the variables' values."""
@@ -199,6 +202,10 @@ class Session:
 
     def _feeds(self, feed_dict: Feeds) -> dict[Tensor, Array]:
         """The tensors that are fed, with their values on this backend, all of them checked."""
+        if not isinstance(feed_dict, Mapping):
+            raise ArgumentError(
+                f"feed_dict is a dict of tensors and their values, got {feed_dict!r}"
+            )
         feeds = {}
         for key, value in feed_dict.items():
             t = self.graph[key] if isinstance(key, str) else key
@@ -219,10 +226,9 @@ class Session:
             array = np.asarray(value)
         except ValueError as error:
             raise ShapeError(f"{t.name!r} was fed ragged lists: {error}") from error
-        stored = "float32" if t.dtype == "bfloat16" else t.dtype
         empty_list = array.size == 0 and not isinstance(value, np.ndarray)
         if array.dtype.kind not in "biuf" or not (
-            np.can_cast(array.dtype, stored, "same_kind") or empty_list
+            castable(str(array.dtype), t.dtype) or empty_list
         ):
             raise DTypeError(f"{t.name!r} expects {t.dtype}, was fed {array.dtype}")
         if not agree(t.shape, array.shape):

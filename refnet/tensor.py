@@ -24,6 +24,7 @@ from refnet.errors import (
     DTypeError,
     GraphError,
     NotReadyError,
+    RefnetError,
     ShapeError,
 )
 from refnet.op import Op
@@ -62,6 +63,9 @@ class Node:
         self.attributes = attributes
         self.values = values
         self.promise: Promise | None = None
+
+    def __repr__(self) -> str:
+        return f"<node {self.promise.name if self.promise else self.serial}: {self.op.name}>"
 
     def output(self, index: int) -> Tensor:
         """Result `index` as a tensor."""
@@ -202,12 +206,21 @@ class Tensor(Operators):
         return self.value
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The value as a NumPy array."""
+        """The value as a NumPy array. The memory may be shared: copy it before you change it."""
         return self.backend.numpy(self.known())
 
     def item(self) -> Any:
         """The value of a tensor with one element, as a Python number."""
+        if self.value is not None and self.size != 1:
+            raise ShapeError(f"item() is for one element, the tensor has shape {self.shape}")
         return self.numpy().item()
+
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers."""
+        return self.numpy().tolist()
+
+    def __format__(self, form: str) -> str:
+        return format(self.item(), form) if form else repr(self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.array(self.numpy(), dtype=dtype, copy=bool(copy) or None)
@@ -294,7 +307,7 @@ class Variable(Tensor):
     Variable([3., 4.], shape=(2,), dtype=float32, name='w')
     """
 
-    __slots__ = ("initial", "trainable")
+    __slots__ = ("changed", "initial", "trainable")
 
     def __init__(
         self,
@@ -307,6 +320,7 @@ class Variable(Tensor):
         leaf, graphs = tensor(values, dtype, name, backend), graph_in_use.get()
         super().__init__(None if graphs else leaf.value, leaf.backend, name=name)
         self.trainable = trainable
+        self.changed = -1  # when it was last overwritten, counted as the nodes are
         self.initial: np.ndarray[Any, Any] | None = None
         if graphs:
             self.initial = leaf.numpy()
@@ -315,15 +329,19 @@ class Variable(Tensor):
 
     def assign(self, values: Any) -> Any:
         """Overwrite the value in place; the shape stays. In a graph: the op that does so when run."""
-        if isinstance(values, Tensor) and values.backend is self.backend:
-            new = values
-        else:
-            new = tensor(values, self.dtype, backend=self.backend)
+        new = values
+        if not (
+            isinstance(values, Tensor) and (values.value is None or values.backend is self.backend)
+        ):
+            new = tensor(values, backend=self.backend)
+        if not castable(new.dtype, self.dtype):
+            raise DTypeError(f"variable {self.name!r} holds {self.dtype}, got {new.dtype}")
         if new.shape != self.shape and None not in new.shape:
             raise ShapeError(f"variable {self.name!r} has shape {self.shape}, got {new.shape}")
         if self.value is None or new.value is None:
             return apply(TABLE["assign"], (self, new))
         self.backend.function(TABLE["assign"])(self.value, new.value)
+        self.changed = next(_serial)
         return self
 
     def assign_add(self, values: Any) -> Any:
@@ -333,6 +351,16 @@ class Variable(Tensor):
     def assign_sub(self, values: Any) -> Any:
         """w ← w - values"""
         return self.assign(self - values)
+
+
+def castable(source: str, target: str) -> bool:
+    """Whether numbers of a type may be stored as another: integers as floats, not floats as integers.
+
+    >>> castable("float64", "float32"), castable("int64", "float32"), castable("float32", "int64")
+    (True, True, False)
+    """
+    source, target = ("float32" if t == "bfloat16" else t for t in (source, target))
+    return np.can_cast(source, target, "same_kind")
 
 
 def tensor(
@@ -445,11 +473,17 @@ def _run(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> tup
     backend = tensors[0].backend
     try:
         values = backend.function(op)(*(t.value for t in tensors), **attributes)
+    except RefnetError:
+        raise
     except (ValueError, IndexError) as error:
-        if isinstance(error, ShapeError) or type(error).__module__.startswith("refnet"):
-            raise
         shapes = ", ".join(str(t.shape) for t in tensors)
-        raise ShapeError(f"{op.name}: {error} (inputs of shape {shapes})") from error
+        raise ShapeError(f"{op.name}: {str(error).strip()} (inputs of shape {shapes})") from error
+    except TypeError as error:
+        types = ", ".join(t.dtype for t in tensors)
+        raise DTypeError(f"{op.name}: {error} (inputs of type {types})") from error
+    for name, t in zip(op.inputs, tensors, strict=False):
+        if name in op.writes and isinstance(t, Variable):
+            t.changed = next(_serial)
     return values if isinstance(values, tuple) else (values,)
 
 

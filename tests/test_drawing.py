@@ -392,7 +392,7 @@ glyphs_may_be_missing = pytest.mark.filterwarnings("ignore:Glyph")
 def picture_of():
     """Where everything stands in the picture of some entries."""
     pytest.importorskip("matplotlib")
-    from refnet.plot.graph import Picture
+    from refnet.plot.graphs import Picture
 
     return lambda entries, depth: Picture(outline(entries, depth))
 
@@ -466,7 +466,7 @@ def test_what_reads_nothing_stands_right_above_its_reader(picture_of):
 
 @glyphs_may_be_missing
 def test_few_edges_cross(picture_of):
-    from refnet.plot.graph import crossings
+    from refnet.plot.graphs import crossings
 
     assert crossings(picture_of(addition(), None).rows) == 0
     assert crossings(picture_of(odd_chain(), None).rows) == 0
@@ -515,3 +515,19 @@ def test_pictures_that_are_refused(tmp_path):
         plot.graph(many, path, depth=0)
     assert not path.exists()
     assert plot.graph(many, path).exists()
+
+
+def test_a_graph_is_drawn_as_its_entries_are(tmp_path):
+    pytest.importorskip("matplotlib")
+    import refnet
+
+    with refnet.Graph() as graph:
+        x = refnet.placeholder((None, 3), name="x")
+        with refnet.name_scope("inner"):
+            _ = (x * 2.0).sum()
+    drawn = refnet.plot.graph(graph, tmp_path / "a.png").read_bytes()
+    assert drawn == refnet.plot.graph(graph.entries(), tmp_path / "b.png").read_bytes()
+    assert graph.to_dot(depth=1) == to_dot(graph.entries(), depth=1)
+    assert graph.to_mermaid() == to_mermaid(graph.entries())
+    with pytest.raises(ArgumentError, match="a Graph or a list of entries"):
+        refnet.plot.graph(None, tmp_path / "c.png")

@@ -179,3 +179,16 @@ def test_a_gradient_that_does_not_fit_changes_nothing(g):
     assert optimizer.iterations == 0
     assert fine.item() == 5
     np.testing.assert_array_equal(variable.numpy(), [1.0, 2.0])
+
+
+def test_variables_of_a_graph_are_updated_by_minimize():
+    sgd = SGD()
+    with refnet.Graph() as graph:
+        w = refnet.Variable([1.0], name="w")
+        (g,) = refnet.gradients((w * w).sum(), [w])
+    with pytest.raises(
+        errors.NotReadyError, match=r"variable 'w' .* minimize\(loss\) adds the updates"
+    ):
+        sgd.apply_gradients([(g, w)])
+    assert sgd.iterations == 0
+    assert not graph.variables[1:]

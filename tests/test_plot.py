@@ -4,6 +4,7 @@ import builtins
 
 import numpy as np
 import pytest
+from pictures import contains, pixels
 
 from refnet import descent, plot
 from refnet.errors import ArgumentError, RefnetError, ShapeError, UnknownNameError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from refnet import backend as backends
-from refnet.agreement import cases_of, inputs_for, reference
+from refnet.agreement import all_ops, cases_of, inputs_for, reference
 from refnet.backend import NumPyBackend
 from refnet.backpropagation import gradients
 from refnet.bounds import spacing
@@ -277,3 +277,21 @@ def test_the_accuracy_check_sees_lost_digits(monkeypatch):
     monkeypatch.setattr(TABLE["elu"], "function", naive)
     with pytest.raises(AssertionError, match="ULP at x"):
         test_accuracy_against_100_bits("elu", "float32")
+
+
+@pytest.mark.parametrize("op", [op for op in all_ops() if op.shape_of], ids=lambda op: op.name)
+def test_what_counts_by_its_shape_alone(op):
+    """Other values in the inputs that the row names as `shape_of` change nothing."""
+    for case in cases_of(op):
+        inputs, attributes = inputs_for(op, case, "float64")
+        names = op.names(len(inputs))
+        others = tuple(
+            np.full_like(x, np.nan if np.asarray(x).dtype.kind == "f" else 1)
+            if name in op.shape_of
+            else x
+            for name, x in zip(names, inputs, strict=True)
+        )
+        for y, z in zip(
+            reference(op, inputs, attributes), reference(op, others, attributes), strict=True
+        ):
+            assert np.array_equal(y, z, equal_nan=True), case.name

@@ -12,6 +12,7 @@ from refnet.agreement import cases_of, inputs_for
 from refnet.backpropagation import gradients
 from refnet.creation import arange, ones, zeros
 from refnet.errors import (
+    ArgumentError,
     BackendError,
     DTypeError,
     GradientError,
@@ -390,3 +391,75 @@ def test_a_placeholder_has_no_size_and_many_elements_are_not_one_truth():
 def test_a_product_needs_matrices(here):
     with pytest.raises(ShapeError, match="matrices"):
         tensor(A) @ tensor([1.0, 2.0, 3.0])
+
+
+# -- variables that change -----------------------------------------------------------------------
+
+
+def test_a_gradient_of_values_that_are_gone_is_an_error():
+    """In place of 2 · 5, which is neither the old gradient nor the new one."""
+    v = Variable(2.0, name="v")
+    y = v * v
+    assert gradients(y, v).item() == 4
+    v.assign(5.0)
+    with pytest.raises(GradientError, match="multiply read variable 'v', which has been assigned"):
+        gradients(y, v)
+    assert gradients(v * v, v).item() == 10
+
+
+def test_changes_that_no_gradient_looks_at():
+    v = Variable([2.0, 3.0], name="v")
+    y = (v + 1.0).sum()  # of v, the gradient needs the shape alone
+    v.assign([5.0, 5.0])
+    assert gradients(y, v).numpy().tolist() == [1, 1]
+    z = TABLE["exp"](v)
+    v.assign([0.0, 0.0])  # the gradient of exp needs the result, which is still there
+    assert np.allclose(gradients(z.sum(), v).numpy(), np.exp(5))
+
+
+def test_an_update_counts_as_a_change():
+    v = Variable([2.0], name="v")
+    y = v * v
+    refnet.optimizers.SGD(0.5).apply_gradients([([1.0], v)])
+    with pytest.raises(GradientError, match="which has been assigned since"):
+        gradients(y, v)
+
+
+def test_variables_keep_their_type():
+    v = Variable([1, 2], name="v")
+    with pytest.raises(DTypeError, match="variable 'v' holds int64, got float32"):
+        v.assign([1.5, 2.5])
+    assert v.numpy().tolist() == [1, 2]
+    w = Variable([1.0, 2.0])
+    assert w.assign(np.array([3, 4])).dtype == "float32"
+    assert w.assign(np.array([3.5, 4.5])).numpy().tolist() == [3.5, 4.5]
+
+
+def test_as_python_numbers():
+    x = tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert x.tolist() == [[1, 2], [3, 4]]
+    assert f"{x.sum():.2f}" == "10.00"
+    assert f"{x}" == str(x)
+    with pytest.raises(
+        ShapeError, match=r"item\(\) is for one element, the tensor has shape \(2, 2\)"
+    ):
+        x.item()
+
+
+def test_gradients_are_those_of_tensors():
+    x = tensor(1.0)
+    for y, xs in ((3.0, [x]), (x * x, [3.0])):
+        with pytest.raises(ArgumentError, match=r"with respect to tensors, got 3\.0"):
+            gradients(y, xs)
+
+
+def test_a_list_of_arrays_is_several_arrays():
+    a, b = tensor([1.0]), tensor([2.0, 3.0])
+    assert TABLE["concatenate"]([a, b]).tolist() == TABLE["concatenate"](a, b).tolist() == [1, 2, 3]
+    assert TABLE["stack"]([np.ones(2), np.zeros(2)], axis=1).shape == (2, 2)
+
+
+def test_types_that_do_not_go_together():
+    yes = tensor([True])
+    with pytest.raises(DTypeError, match=r"subtract: .*\(inputs of type bool, bool\)"):
+        yes - yes

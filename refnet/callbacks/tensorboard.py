@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +149,8 @@ class TensorBoard(Callback):
 
     def _write_mistakes(self, images: Array, labels: Array, epoch: int, most: int = 12) -> None:
         """The images the model is most wrong about; nothing if it is right about all."""
+        import tempfile
+
         p = self.model.predict(images)
         wrong = np.flatnonzero(p.argmax(axis=1) != labels)
         hardest = wrong[np.argsort(p[wrong, labels[wrong]])][:most]

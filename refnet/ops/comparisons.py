@@ -109,7 +109,7 @@ def cast(x, dtype="float32"):
     return np.asarray(x).astype(dtype)
 
 
-@cast.vjp
+@cast.vjp(shape_of="x")
 def cast_vjp(g, x, dtype="float32"):
     r"""∂L/∂x = g, in the type of x"""
     return np.asarray(g).astype(np.result_type(x))

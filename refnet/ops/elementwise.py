@@ -22,7 +22,7 @@ def add(a, b):
     return a + b
 
 
-@add.vjp(error=summed_to_inputs(lambda g, a, b: (g, g)))
+@add.vjp(error=summed_to_inputs(lambda g, a, b: (g, g)), shape_of="a b")
 def add_vjp(g, a, b):
     r"""∂L/∂a = g,  ∂L/∂b = g"""
     return sum_to(g, np.shape(a)), sum_to(g, np.shape(b))
@@ -34,7 +34,7 @@ def subtract(a, b):
     return a - b
 
 
-@subtract.vjp(error=summed_to_inputs(lambda g, a, b: (g, g)))
+@subtract.vjp(error=summed_to_inputs(lambda g, a, b: (g, g)), shape_of="a b")
 def subtract_vjp(g, a, b):
     r"""∂L/∂a = g,  ∂L/∂b = -g"""
     return sum_to(g, np.shape(a)), sum_to(-g, np.shape(b))

@@ -51,7 +51,7 @@ def index(x, key=...):
     return x[key]
 
 
-@index.vjp(shape=moved_back)
+@index.vjp(shape=moved_back, shape_of="x")
 def index_vjp(g, x, key=...):
     r"""∂L/∂x: g where x was looked at, 0 elsewhere"""
     dx = np.zeros(np.shape(x), np.result_type(g))

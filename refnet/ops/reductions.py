@@ -164,7 +164,7 @@ def sum_to(x, shape=()):
     return np.reshape(total, shape)
 
 
-@sum_to.vjp(error=exact())
+@sum_to.vjp(error=exact(), shape_of="x")
 def sum_to_vjp(g, x, shape=()):
     r"""∂L/∂x: g, stretched to x's shape."""
     return stretched(g, x)

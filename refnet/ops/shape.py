@@ -53,7 +53,7 @@ def reshape(x, shape=(-1,)):
     return np.reshape(x, shape)
 
 
-@reshape.vjp(shape=moved_back)
+@reshape.vjp(shape=moved_back, shape_of="x")
 def reshape_vjp(g, x, shape=(-1,)):
     r"""∂L/∂x: g in the shape of x"""
     return np.reshape(g, np.shape(x))
@@ -97,7 +97,7 @@ def concatenate(*xs, axis=0):
     return np.concatenate(xs, axis)
 
 
-@concatenate.vjp(shape=moved_back)
+@concatenate.vjp(shape=moved_back, shape_of="xs")
 def concatenate_vjp(g, *xs, axis=0):
     r"""∂L/∂x_i: the part of g where x_i lies"""
     ends = np.cumsum([np.shape(x)[axis] for x in xs])
@@ -146,7 +146,9 @@ def broadcast_to(x, shape=()):
     return np.broadcast_to(x, shape)
 
 
-@broadcast_to.vjp(error=summed_to_inputs(lambda g, x, shape=(): (g,)), shape=moved_back)
+@broadcast_to.vjp(
+    error=summed_to_inputs(lambda g, x, shape=(): (g,)), shape=moved_back, shape_of="x"
+)
 def broadcast_to_vjp(g, x, shape=()):
     r"""∂L/∂x: g summed over the copies"""
     return sum_to(g, np.shape(x))
@@ -167,7 +169,7 @@ def pad(x, pad_width=(), value=0.0):
     return np.pad(x, pad_width, constant_values=value)
 
 
-@pad.vjp(shape=moved_back)
+@pad.vjp(shape=moved_back, shape_of="x")
 def pad_vjp(g, x, pad_width=(), value=0.0):
     r"""∂L/∂x: g without the border"""
     return g[
@@ -209,7 +211,7 @@ def pack(*xs, offsets=(), size=0):
     return y
 
 
-@pack.vjp(shape=moved_back)
+@pack.vjp(shape=moved_back, shape_of="xs")
 def pack_vjp(g, *xs, offsets=(), size=0):
     r"""∂L/∂x_i: the part of g where x_i lies, in the shape of x_i"""
     parts = zip(xs, offsets, strict=True)

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from refnet.backpropagation import gradients
-from refnet.errors import ArgumentError, BackendError, GradientError, GraphError, ShapeError
+from refnet.errors import (
+    ArgumentError,
+    BackendError,
+    GradientError,
+    GraphError,
+    NotReadyError,
+    ShapeError,
+)
 from refnet.graph import Group
 from refnet.naming import snake_case
 from refnet.op import Op
@@ -69,6 +76,12 @@ class Optimizer:
     def apply_gradients(self, pairs: Sequence[tuple[Any, Variable]]) -> None:
         """Take one step: update each variable by its gradient, given as (gradient, variable) pairs."""
         pairs = [(self._fitting(g, variable), variable) for g, variable in pairs]
+        for g, variable in pairs:
+            if g.value is None or variable.value is None:
+                raise NotReadyError(
+                    f"{self.name}: variable {variable.name!r} or its gradient waits in a graph: "
+                    "minimize(loss) adds the updates to the graph"
+                )
         self.iterations += 1
         for g, variable in pairs:
             rate, t = self.step_inputs(variable)

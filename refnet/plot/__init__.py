@@ -2,7 +2,7 @@
 
 from refnet.plot.activations import activation_curves, gradients_through_depth
 from refnet.plot.descent import excess_losses, line_fits, paths_on_surface, steps_on_curve
-from refnet.plot.graph import graph
+from refnet.plot.graphs import graph
 from refnet.plot.perceptron import approximations, decision_boundary
 from refnet.plot.training import compare_losses, loss_curves, predictions
 

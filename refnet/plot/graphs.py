@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 from refnet.drawing import (
     COLOURS,
@@ -46,15 +46,26 @@ SWEEPS, ROUNDS, STRAIGHTENING = 24, 60, 8
 PLENTY = 3_000
 
 
+class HasEntries(Protocol):
+    """A `refnet.Graph`, or anything else that lists what is in it."""
+
+    def entries(self) -> Sequence[Entry]:
+        """One entry each; what an entry reads stands before it."""
+
+
 def graph(
-    entries: Sequence[Entry], path: str | Path, depth: int | None = 1, title: str = ""
+    graph: HasEntries | Sequence[Entry], path: str | Path, depth: int | None = 1, title: str = ""
 ) -> Path:
-    """The boxes of a graph and what flows between them, with the shapes.
+    """The boxes of a graph, or of a list of its entries, and what flows between them, with the shapes.
 
     `depth` says how many parts of a name are looked into, as in `refnet.drawing.outline`: 1 draws each
     outermost scope as one box, None every entry, with frames for the scopes.
     """
-    drawn = outline(entries, depth)
+    if not isinstance(graph, Sequence):
+        if not hasattr(graph, "entries"):
+            raise ArgumentError(f"graph draws a Graph or a list of entries, got {graph!r}")
+        graph = graph.entries()
+    drawn = outline(graph, depth)
     if not drawn.boxes:
         raise ArgumentError("graph draws at least one entry, got none")
     if len(drawn.boxes) > MOST_BOXES:
