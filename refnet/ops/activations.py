@@ -139,10 +139,16 @@ def prelu_vjp(g, x, alpha):
     return sum_to(dx, np.shape(x)), sum_to(dalpha, np.shape(alpha))
 
 
+def _elu_terms(x, alpha=1.0):
+    """An ulp of eˣ - 1, times α, may be two ulp of the product."""
+    y = np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0)))
+    return y if alpha == 1 else 2 * y
+
+
 @op(
     cases=unary(variants=({"alpha": 1.5},)),
     saves="y",
-    error=ulp(2.5),
+    error=ulp(2.5, of=_elu_terms),
     kinks=[Kink((0.0,), "right"), Kink((0.0,), "right", {"alpha": 1.5})],
 )
 def elu(x, alpha=1.0):
@@ -159,10 +165,14 @@ def elu_vjp(g, y, alpha=1.0):
     return g * np.where(y >= 0, 1, y + alpha)
 
 
-@op(cases=UNARY, saves="y", error=ulp(3), kinks=[Kink((0.0,), "right")])
+@op(cases=UNARY, saves="y", error=ulp(6), kinks=[Kink((0.0,), "right")])  # 2.5 ulp · λα, and 1.5
 def selu(x):
-    r"""y = λ · elu(x, α), λ ≈ 1.0507, α ≈ 1.6733. Klambauer et al. (2017), arXiv:1706.02515."""
-    return SELU_SCALE * np.where(x >= 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0)))
+    r"""y = λ x for x ≥ 0, else λα (eˣ - 1), λ ≈ 1.0507, α ≈ 1.6733: λ · elu(x, α).
+
+    Klambauer et al. (2017), arXiv:1706.02515. λα is one constant, rounded once.
+    """
+    below = SELU_SCALE * SELU_ALPHA * np.expm1(np.minimum(x, 0))
+    return np.where(x >= 0, SELU_SCALE * x, below)
 
 
 @selu.vjp(error=ulp(3, of=lambda g, y: 2 * np.abs(g)))
@@ -241,7 +251,7 @@ def gelu_vjp(g, x, approximate=False):
 @op(cases=UNARY, saves="x", error=ulp(2.5))
 def softplus(x):
     r"""y = ln(1 + eˣ) = max(x, 0) + ln(1 + e^{-|x|}): a smooth ReLU. Dugas et al. (2001)."""
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    return np.logaddexp(0, x)
 
 
 @softplus.vjp(error=ulp(4))
@@ -256,7 +266,7 @@ def softsign(x):
     return x / (1 + np.abs(x))
 
 
-@softsign.vjp(error=ulp(3))
+@softsign.vjp(error=ulp(4))
 def softsign_vjp(g, x):
     r"""∂L/∂x = g / (1 + |x|)²"""
     distance = 1 + np.abs(x)

@@ -102,7 +102,7 @@ def power(a, b):
     return np.power(a, b)
 
 
-@power.vjp(error=summed_to_inputs(_power_terms))
+@power.vjp(error=summed_to_inputs(_power_terms, c=8))  # 4 ulp of the power are up to 8 u
 def power_vjp(g, a, b, wrt=("a", "b")):
     r"""∂L/∂a = g · b · aᵇ⁻¹,  ∂L/∂b = g · aᵇ · ln a  (0 where a = 0, as the limit for b > 0)."""
     da = db = None
@@ -150,7 +150,7 @@ def exp_vjp(g, y):
     return g * y
 
 
-@op(cases=unary(positive), saves="x", error=ulp(3))
+@op(cases=unary(positive), saves="x", error=ulp(4))
 def log(x):
     r"""y = ln x. NaN below 0."""
     return np.log(x)

@@ -66,23 +66,31 @@ def _fractions(key, count, dtype):
     return (words(key, count) >> 8).astype(kind) * np.asarray(2.0**-24, kind)
 
 
-def _keys(*shapes, **attributes):
+def _keys(*variants):
+    """Cases of many shapes, and one for each other setting of the attributes."""
     key = lambda rng: (rng.integers(0, 2**32, 2),)
-    tests = [Case(f"{shape}", key, {"shape": shape, **attributes}) for shape in shapes]
+    shapes = ((), (1,), (0,), (3,), (4,), (5, 7), (1023,), (4097,), (2, 3, 4))
+    tests = [Case(f"{shape}", key, {"shape": shape}) for shape in shapes]
+    tests += [Case(f"{given}", key, {"shape": (99,), **given}) for given in variants]
     tests.append(Case("key 0", lambda rng: (np.zeros(2, np.int64),), {"shape": (9,)}))
     return Cases(tuple(tests), lambda n: (Case("flat", key, {"shape": (n,)}),))
 
 
-SHAPES = _keys((), (1,), (0,), (3,), (4,), (5, 7), (1023,), (4097,), (2, 3, 4))
-
-
-@op(cases=SHAPES, wrt="", error=exact(), shape=drawn)
+@op(cases=_keys(), wrt="", error=exact(), shape=drawn)
 def random_bits(key, shape=()):
     r"""y_i = word i mod 4 of philox(i // 4, key): random integers 0 … 2³²-1, in int64"""
     return words(key, math.prod(shape)).astype(np.int64).reshape(shape)
 
 
-@op(cases=SHAPES, wrt="", error=ulp(1), shape=drawn)
+INTERVALS = {"minimum": -3.0, "maximum": 5.0}, {"minimum": 1e3, "maximum": 1e3 + 1}
+
+
+def _ends(key, shape=(), minimum=0.0, maximum=1.0, dtype=""):
+    """The largest number that is rounded on the way; 0 for [0, 1), where nothing is."""
+    return np.asarray(0.0 if (minimum, maximum) == (0, 1) else max(map(abs, (minimum, maximum))))
+
+
+@op(cases=_keys(*INTERVALS), wrt="", error=ulp(1.5, of=_ends), shape=drawn)
 def random_uniform(key, shape=(), minimum=0.0, maximum=1.0, dtype="float32"):
     r"""x = minimum + (maximum - minimum) · ⌊word / 2⁸⌋ / 2²⁴, uniform on [minimum, maximum)
 
@@ -92,7 +100,12 @@ def random_uniform(key, shape=(), minimum=0.0, maximum=1.0, dtype="float32"):
     return (minimum + (maximum - minimum) * u).astype(dtype).reshape(shape)
 
 
-@op(cases=SHAPES, wrt="", error=ulp(4, of=lambda key, **_: np.asarray(6.0)), shape=drawn)
+def _tails(key, shape=(), mean=0.0, stddev=1.0, dtype=""):
+    """√(-2 ln 2⁻²⁴) < 6: no number lies farther out, in units of stddev."""
+    return np.asarray(abs(mean) + 6 * abs(stddev))
+
+
+@op(cases=_keys({"mean": -2.0, "stddev": 0.5}), wrt="", error=ulp(4, of=_tails), shape=drawn)
 def random_normal(key, shape=(), mean=0.0, stddev=1.0, dtype="float32"):
     r"""x = mean + stddev · √(-2 ln u₁) cos(2π u₂), and the same with sin: Box and Muller (1958)
 

@@ -124,8 +124,8 @@ def elu_vjp(g, y, alpha=1.0):
 
 @pointwise
 def selu(x):
-    r"""y = λ · elu(x, α)"""
-    return tl.where(x >= 0, x, mathematics.expm1(x) * SELU_ALPHA) * SELU_SCALE
+    r"""y = λ x for x ≥ 0, else λα (eˣ - 1)"""
+    return tl.where(x >= 0, x * SELU_SCALE, mathematics.expm1(x) * (SELU_SCALE * SELU_ALPHA))
 
 
 @pointwise
