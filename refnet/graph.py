@@ -252,6 +252,8 @@ class Graph:
         Variables are saved with the values they have in `session`, or else those they start from.
         The file holds numbers and text, no code: loading one runs nothing.
         """
+        if session is not None and getattr(session, "graph", None) is not self:
+            raise GraphError(f"save takes a session of this graph, {self!r}, got {session!r}")
         values = session.values() if session else {}
         groups = {name: [t.name for t in g.tensors] for name, g in self.groups.items()}
         return serialization.write(path, self.entries(), groups, values)
@@ -298,7 +300,8 @@ def placeholder(
         n is None or (isinstance(n, int) and not isinstance(n, bool) and n >= 0) for n in shape
     ):
         raise ShapeError(
-            f"placeholder {name!r}: a shape is a tuple of lengths and None, (None, 3), got {shape!r}"
+            f"placeholder {name!r}: first comes the shape, a tuple of lengths and None, like (None, 3), "
+            f"then the type; got {shape!r}"
         )
     backend, kind = backends.current(), dtype or config.floatx()
     one = backend.array(1, kind)  # a type it does not know is an error

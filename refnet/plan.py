@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from refnet.backend import Array, Backend
 from refnet.errors import NotReadyError
-from refnet.tensor import Node, Tensor, Variable, recorded, tensor
+from refnet.tensor import Node, Tensor, Variable, Watch, recorded, tensor, watching
 
 PLAN_FILE = "<plan>"  # what tracebacks call a plan's source
 
@@ -58,6 +59,7 @@ class Plan:
         self._backend = backend
         self._names: dict[tuple[int, int], str] = {}
         self._globals: dict[str, Any] = {"inf": math.inf, "nan": math.nan}
+        self._functions: set[str] = set()
         arguments = [self._new_name("v", t) for t in inputs]
         order = recorded([*outputs, *keep], given=inputs)
         lines: list[str] = []
@@ -91,7 +93,8 @@ class Plan:
             body += [line, f"del {', '.join(done[number])}"] if number in done else [line]
         body.append(f"return ({', '.join(results)}{',' if len(results) == 1 else ''})")
         self.source = "\n    ".join([f"def plan({', '.join(arguments)}):", *body])
-        exec(compile(self.source, PLAN_FILE, "exec"), self._globals)
+        self._code = compile(self.source, PLAN_FILE, "exec")
+        exec(self._code, self._globals)
         self._run: Callable[..., tuple[Array, ...]] = self._globals["plan"]
         self.steps = len(lines)
         #: whether shapes within the plan depend on values: then no backend can capture it
@@ -99,7 +102,20 @@ class Plan:
 
     def __call__(self, *arguments: Array) -> tuple[Array, ...]:
         """Run the plan on the inputs' values (backend arrays, in the order of `inputs`)."""
-        return self._run(*arguments)
+        watch = watching.get()
+        return (self._run if watch is None else self._watched(watch))(*arguments)
+
+    def _watched(self, watch: Watch) -> Callable[..., tuple[Array, ...]]:
+        """The same program, with every op of it run as `watch` says."""
+
+        def run(*inputs: Array, **attributes: Any) -> Any:
+            node = self._node_at[sys._getframe(1).f_lineno]
+            where = self._backend or node.inputs[0].backend
+            return watch(where, node.op, node.inputs, node.promise)(*inputs, **attributes)
+
+        program = {**self._globals, **dict.fromkeys(self._functions, run)}
+        exec(self._code, program)
+        return program["plan"]
 
     @property
     def constants(self) -> list[Array]:
@@ -149,6 +165,7 @@ class Plan:
         """The op's name; numbered, should two backends' functions of one name meet in a plan."""
         while self._globals.setdefault(name, function) is not function:
             name += "_"
+        self._functions.add(name)
         return name
 
     def _literal(self, attribute: str, value: Any) -> str:

@@ -1,7 +1,8 @@
 """Random tensors and orders, from one seed.
 
 Every draw takes the next *stream* of the seed, so that after `set_seed(0)` the same calls give the
-same numbers. The generator is the Philox of `refnet.ops.random`; draws are made with NumPy whatever
+same numbers. What is drawn is a constant, within a graph as well: drawn once, when it is written. The
+generator is the Philox of `refnet.ops.random`; draws are made with NumPy whatever
 the current backend is, so that a model starts from the same weights everywhere.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from refnet import config, ops
-from refnet.errors import ShapeError
+from refnet.errors import ArgumentError, ShapeError
 from refnet.tensor import Tensor, tensor
 
 _seed = int.from_bytes(os.urandom(4), "little")
@@ -30,6 +31,8 @@ def set_seed(seed: int) -> None:
 def next_key(seed: int | None = None) -> np.ndarray[Any, Any]:
     """A key (seed, stream) nobody else has; for a given `seed`, its first stream."""
     global _stream
+    if seed is not None and not isinstance(seed, (int, np.integer)):
+        raise ArgumentError(f"a seed is a whole number, got {seed!r}")
     if seed is not None:
         return np.array([int(seed) & 0xFFFFFFFF, 0])
     _stream += 1

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from refnet.errors import ArgumentError
+
 if TYPE_CHECKING:
     from refnet.graph import Graph
     from refnet.shapes import Spec
@@ -44,6 +46,8 @@ def name_scope(name: str) -> Iterator[str]:
     ...     scope
     'encoder/attention'
     """
+    if not isinstance(name, str) or not name:
+        raise ArgumentError(f"a name scope is text, got {name!r}")
     with absolute_scope(scoped(name)) as full:
         yield full
 

@@ -11,6 +11,7 @@ before it, and builds a graph only when all is in order.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -101,10 +102,22 @@ def write(
         if value is not None:
             arrays[entry.name] = np.array(value, order="C")
         rows.append(_row(entry))
-    document = {"format": FORMAT, "version": VERSION, "entries": rows, "groups": dict(groups)}
+    document = {
+        "format": FORMAT, "version": VERSION, "entries": rows, "groups": dict(groups),
+        "sha256": _digest(arrays),
+    }  # fmt: skip
     text = json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     replace_file(Path(path), safetensors.numpy.save(arrays, {"graph": text}))
     return Path(path)
+
+
+def _digest(arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
+    """A checksum of all values: a damaged file is noticed, wherever the damage is."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].shape} {arrays[name].dtype}".encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
 
 
 def _row(entry: Entry) -> dict[str, Any]:
@@ -124,8 +137,9 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Put a file in its place whole: a temporary file beside it, flushed to the disk, then renamed."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.is_dir():
+        raise FileError(f"{path} is a folder: a file cannot take its place")
+    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(unfinished, "wb") as file:
@@ -162,7 +176,9 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], str]:
     import safetensors
 
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(
+            f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
+        )
     try:
         with safetensors.safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -190,6 +206,7 @@ def _parse(
         raise FileError(
             f"written by a newer refnet: its format is version {version}, this one reads up to {VERSION}"
         )
+    _require(document.get("sha256") == _digest(arrays), "its values are damaged")
     rows, groups = document.get("entries"), document.get("groups")
     _require(isinstance(rows, list), "no list of entries")
     _require(

@@ -35,7 +35,7 @@ from refnet.errors import (
 from refnet.graph import Graph, Group, default_graph
 from refnet.plan import Plan
 from refnet.shapes import agree
-from refnet.tensor import Node, Tensor, Variable, castable, recorded
+from refnet.tensor import Node, Tensor, Variable, castable, recorded, require_range
 
 Feeds = Mapping[Any, Any]
 
@@ -95,7 +95,8 @@ class Session:
         """The values of the fetches as NumPy arrays, computed from what is fed.
 
         Only what the fetches need is computed, in the order in which it was written; what nobody needs
-        any more gives its memory back. A variable has the value it has at the end of the run.
+        any more gives its memory back. A variable, and an op that overwrites it, has the value it has at
+        the end of the run. Constants, also random ones, were drawn when they were written.
 
         Parameters
         ----------
@@ -211,7 +212,9 @@ class Session:
             t = self.graph[key] if isinstance(key, str) else key
             if not isinstance(t, Tensor):
                 raise ArgumentError(f"feed_dict holds tensors or their names, got {key!r}")
-            feeds[self._own(t)] = self._fed(t, value)
+            if self._own(t) in feeds:
+                raise ArgumentError(f"feed_dict holds {t.name!r} twice")
+            feeds[t] = self._fed(t, value)
         return feeds
 
     def _fed(self, t: Tensor, value: Any) -> Array:
@@ -231,6 +234,10 @@ class Session:
             castable(str(array.dtype), t.dtype) or empty_list
         ):
             raise DTypeError(f"{t.name!r} expects {t.dtype}, was fed {array.dtype}")
+        try:
+            require_range(array, t.dtype)
+        except DTypeError as error:
+            raise DTypeError(f"{t.name!r} was fed what it cannot hold: {error}") from None
         if not agree(t.shape, array.shape):
             raise ShapeError(f"{t.name!r} expects shape {t.shape}, was fed {array.shape}")
         return self.backend.array(array, t.dtype)
@@ -294,6 +301,7 @@ class Session:
 
         `fetches` says what to compute; None is all that does not write. No variable is changed.
         """
+        there = backends.get(other)
         with self._lock:
             wanted: list[Tensor] = []
             if fetches is None:
@@ -304,7 +312,7 @@ class Session:
             feeds = self._feeds(feed_dict or {})
             self._program(wanted, list(feeds))
             given = {t: self.backend.numpy(x) for t, x in feeds.items()}
-            return compare(wanted, given, self._array, self.backend, backends.get(other))
+            return compare(wanted, given, self._array, self.backend, there)
 
 
 def _written(node: Node) -> list[Variable]:

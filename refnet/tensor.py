@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
     from refnet.graph import Graph
 
 _serial = itertools.count()
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+#: (backend, op, its inputs, what a graph knows of it) -> the function that is to run
+Watch = Callable[[Backend, Op, Sequence["Tensor"], Promise | None], Callable[..., Any]]
+#: who looks at every op that runs in this thread, as `refnet.shadow` does within its block
+watching: ContextVar[Watch | None] = ContextVar("watching", default=None)
 
 
 class Node:
@@ -206,8 +213,10 @@ class Tensor(Operators):
         return self.value
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The value as a NumPy array. The memory may be shared: copy it before you change it."""
-        return self.backend.numpy(self.known())
+        """The value as a NumPy array, to be read only: the memory may be the tensor's own."""
+        array = self.backend.numpy(self.known()).view()
+        array.flags.writeable = False
+        return array
 
     def item(self) -> Any:
         """The value of a tensor with one element, as a Python number."""
@@ -279,6 +288,10 @@ class Tensor(Operators):
         """
         from refnet.backpropagation import gradients
 
+        if self.value is None:
+            raise NotReadyError(
+                f"{self!r} waits: in a graph, gradients(loss, variables) are tensors"
+            )
         found = [t for t in leaves(self) if t.dtype.startswith(("float", "bf"))]
         for leaf, gradient in zip(found, gradients(self, found, upstream), strict=True):
             leaf.grad = gradient
@@ -340,9 +353,17 @@ class Variable(Tensor):
             raise ShapeError(f"variable {self.name!r} has shape {self.shape}, got {new.shape}")
         if self.value is None or new.value is None:
             return apply(TABLE["assign"], (self, new))
-        self.backend.function(TABLE["assign"])(self.value, new.value)
-        self.changed = next(_serial)
+        if new.dtype != self.dtype and self.dtype in INTEGERS:
+            require_range(new.numpy(), self.dtype)
+        _run(TABLE["assign"], (self, new), {})
         return self
+
+    def __iadd__(self, other: Any) -> Any:
+        raise ArgumentError(
+            "a variable changes by assign, assign_add and assign_sub, not by += or -="
+        )
+
+    __isub__ = __imul__ = __itruediv__ = __iadd__
 
     def assign_add(self, values: Any) -> Any:
         """w ← w + values"""
@@ -361,6 +382,15 @@ def castable(source: str, target: str) -> bool:
     """
     source, target = ("float32" if t == "bfloat16" else t for t in (source, target))
     return np.can_cast(source, target, "same_kind")
+
+
+def require_range(array: np.ndarray[Any, Any], dtype: str) -> None:
+    """Raise a DTypeError if integers are too large for the integer type they are to be stored in."""
+    if array.dtype.kind in "iu" and dtype in INTEGERS and array.size:
+        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+        for value in (int(array.min()), int(array.max())):
+            if not least <= value <= most:
+                raise DTypeError(f"{value} is no {dtype}: these hold {least} to {most}")
 
 
 def tensor(
@@ -394,6 +424,8 @@ def _numbers(values: Any, dtype: str | None) -> np.ndarray[Any, Any]:
         raise ShapeError(f"the nested lists are ragged: {error}") from error
     except (TypeError, RuntimeError) as error:  # what another library's array says on its way here
         raise DTypeError(f"{type(values).__name__} cannot become an array: {error}") from error
+    if dtype is not None and dtype in INTEGERS:
+        require_range(array, dtype)
     if array.dtype.kind not in "biuf":
         raise DTypeError(f"a tensor holds numbers, got {type(values).__name__} of {array.dtype}")
     if (
@@ -461,6 +493,8 @@ def defer(
         specs = op.infer([t.spec for t in tensors], attributes)
     except ShapeError as error:
         raise ShapeError(f"{error}\n  in {line}") from None
+    except (ValueError, IndexError) as error:
+        raise ShapeError(f"{op.name}: {error}\n  in {line}") from None
     except TypeError as error:
         types = ", ".join(t.dtype for t in tensors)
         raise DTypeError(f"{op.name} of {types}: {error}\n  in {line}") from error
@@ -470,9 +504,10 @@ def defer(
 
 
 def _run(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> tuple[Array, ...]:
-    backend = tensors[0].backend
+    backend, watch = tensors[0].backend, watching.get()
+    function = backend.function(op) if watch is None else watch(backend, op, tensors, None)
     try:
-        values = backend.function(op)(*(t.value for t in tensors), **attributes)
+        values = function(*(t.value for t in tensors), **attributes)
     except RefnetError:
         raise
     except (ValueError, IndexError) as error:

@@ -16,7 +16,7 @@ from refnet.backend import Array
 from refnet.backpropagation import gradients
 from refnet.ops import TABLE
 from refnet.plan import Plan
-from refnet.tensor import Tensor, tensor
+from refnet.tensor import Tensor, tensor, watching
 
 if TYPE_CHECKING:
     from refnet.models import Sequential
@@ -39,6 +39,9 @@ class Step:
     def __call__(self, *batch: np.ndarray[Any, Any]) -> tuple[Array, ...]:
         """Run on one batch of NumPy arrays; the results are arrays of the model's backend."""
         backend = self.model.backend
+        if watching.get() is not None:  # op by op, through the layers, each under its name
+            outputs, _ = self.record([Tensor(backend.array(x), backend) for x in batch])
+            return tuple(t.known() for t in outputs)
         key = tuple([x.shape for x in batch])
         run = self._plans.get(key)
         if run is None:

@@ -68,7 +68,7 @@ def test_a_wrong_type_fails_where_it_is_written(graph):
 
 @pytest.mark.parametrize("shape", [3, "3", (2.5,), (-1,), (True,)])
 def test_what_is_no_shape(graph, shape):
-    with pytest.raises(ShapeError, match="a shape is a tuple of lengths and None"):
+    with pytest.raises(ShapeError, match=r"the shape, a tuple of lengths and None, like \(None, 3\)"):
         refnet.placeholder(shape)
     assert not graph.placeholders
 
@@ -82,6 +82,17 @@ def test_what_waits_has_no_value(graph):
         len(x)
     with pytest.raises(NotReadyError, match="no size yet"):
         _ = x.size
+
+
+def test_attributes_that_can_never_fit_are_named_with_their_line(graph):
+    x = refnet.placeholder((None, 3), name="x")
+    with pytest.raises(ShapeError, match=r"(?s)softmax: axis 4 .*TABLE\[.softmax.\]\(x, axis=4\)"):
+        TABLE["softmax"](x, axis=4)
+    with pytest.raises(NotReadyError, match="gradients\\(loss, variables\\) are tensors"):
+        x.sum().backward()
+    for wrong in (None, 3, ""):
+        with pytest.raises(ArgumentError, match="a name scope is text"), refnet.name_scope(wrong):
+            pass
 
 
 # -- names and scopes ------------------------------------------------------------------------------

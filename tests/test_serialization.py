@@ -13,9 +13,9 @@ import safetensors.numpy
 import refnet
 from refnet import layers, losses, optimizers
 from refnet.agreement import all_ops, cases_of, inputs_for
-from refnet.errors import FileError
+from refnet.errors import FileError, GraphError
 from refnet.ops import TABLE
-from refnet.serialization import decode, encode
+from refnet.serialization import _digest, decode, encode
 from refnet.tensor import Variable, apply
 
 ROOT = Path(__file__).parent.parent
@@ -287,7 +287,7 @@ CHANGES = {
     "unknown attribute": (changed("loss", attributes={"out": 1}), "mean has no attribute out"),
     "attribute of a wrong type": (
         changed("loss", attributes={"axis": "x"}),
-        "'loss' cannot be built",
+        "mean: invalid literal",
     ),
     "attribute no axis": (changed("loss", attributes={"axis": 5}), "there is no axis 5"),
     "attribute not understood": (
@@ -338,6 +338,7 @@ def test_a_file_that_is_not_in_order(saved, tmp_path, change):
     document, arrays = document_of(path)
     alter, message = CHANGES[change]
     alter(document, arrays)
+    document["sha256"] = _digest(arrays)
     wrong = written(tmp_path / "wrong.refnet", document, arrays)
     with pytest.raises(FileError, match=f"(?s)wrong.refnet: .*{message}"):
         refnet.Graph.load(wrong)
@@ -383,10 +384,28 @@ def test_files_that_are_something_else(tmp_path):
         refnet.Graph.load(other)
     with pytest.raises(FileNotFoundError, match="there is no file"):
         refnet.Graph.load(tmp_path / "nothing.refnet")
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(FileNotFoundError, match="is a folder"):
         refnet.Graph.load(tmp_path)
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
-        refnet.Graph().save(tmp_path / "nowhere" / "a.refnet")
+    with pytest.raises(FileError, match="is a folder"):
+        refnet.Graph().save(tmp_path)
+    assert refnet.Graph().save(tmp_path / "new" / "folder" / "a.refnet").is_file()
+
+
+def test_a_session_of_another_graph_is_not_saved(saved, tmp_path):
+    graph, _ = saved
+    for other in (refnet.Session(refnet.Graph()), "numpy"):
+        with pytest.raises(GraphError, match="save takes a session of this graph"):
+            graph.save(tmp_path / "other.refnet", other)
+    assert not (tmp_path / "other.refnet").exists()
+
+
+def test_damaged_values(saved, tmp_path):
+    _, path = saved
+    whole = bytearray(path.read_bytes())
+    whole[-1] ^= 1
+    (tmp_path / "wrong.refnet").write_bytes(whole)
+    with pytest.raises(FileError, match="its values are damaged"):
+        refnet.Graph.load(tmp_path / "wrong.refnet")
 
 
 def test_loading_runs_nothing(tmp_path):

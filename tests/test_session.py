@@ -224,6 +224,22 @@ def test_more_wrong_feeds(fed):
     assert session.run(y, {x: np.ones((1, 3), "float64")}).dtype == "float32"
 
 
+def test_numbers_that_do_not_fit(graph):
+    i = refnet.placeholder((None,), "int32", name="i")
+    v = refnet.Variable([1], "int32", name="v")
+    session = refnet.Session(graph)
+    for value in (2**40, -(2**40)):
+        with pytest.raises(
+            DTypeError, match=f"'i' was fed what it cannot hold: {value} is no int32"
+        ):
+            session.run(i, {i: [value]})
+        with pytest.raises(DTypeError, match="'v' was fed what it cannot hold"):
+            session.assign(v, [value])
+    assert session.run(i, {i: [2**31 - 1]}).tolist() == [2**31 - 1]
+    with pytest.raises(ArgumentError, match="feed_dict holds 'i' twice"):
+        session.run(i, {i: [1], "i": [2]})
+
+
 def test_a_session_of_something_else():
     with pytest.raises(ArgumentError, match="a Session runs a Graph, got 'graph'"):
         refnet.Session("graph")

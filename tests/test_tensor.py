@@ -463,3 +463,31 @@ def test_types_that_do_not_go_together():
     yes = tensor([True])
     with pytest.raises(DTypeError, match=r"subtract: .*\(inputs of type bool, bool\)"):
         yes - yes
+
+
+def test_the_values_of_a_tensor_are_to_be_read_only():
+    x = tensor([2.0, 3.0])
+    y = (x * x).sum()
+    with pytest.raises(ValueError, match="read-only"):
+        x.numpy()[0] = 10
+    with pytest.raises(ValueError, match="read-only"):
+        np.asarray(x)[0] = 10
+    np.array(x)[0] = 10
+    assert gradients(y, x).tolist() == [4, 6]
+
+
+def test_a_variable_is_not_changed_by_operators_of_python():
+    w = kept = Variable(1.0)
+    with pytest.raises(ArgumentError, match="assign_add"):
+        w += 1.0
+    assert w is kept
+
+
+def test_integers_that_do_not_fit():
+    for make in (
+        lambda: tensor([2**40], "int32"),
+        lambda: tensor([-1], "uint8"),
+        lambda: Variable([1], "int32").assign([2**40]),
+    ):
+        with pytest.raises(DTypeError, match=r"is no u?int\d+: these hold"):
+            make()

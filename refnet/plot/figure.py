@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from refnet.errors import MissingPackageError
+from refnet.errors import ArgumentError, MissingPackageError
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B6B6B"
 STYLE: Any = {
@@ -50,6 +50,8 @@ def new_figure(
 def save(figure: Any, path: str | Path) -> Path:
     """Write the figure as a PNG, making the folder if need be; a file is replaced whole or not at all."""
     path = Path(path)
+    if path.suffix != ".png":
+        raise ArgumentError(f"pictures are PNG files, so the name ends with .png, got {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     figure.savefig(unfinished, format="png")
