@@ -127,6 +127,7 @@ class Session:
             for variable, array in zip(program.variables, arrays, strict=True):
                 if variable in program.written and variable.value is not None:
                     self._write_back(variable, array)
+                    variable.note_change()
             shared = {id(a) for a in (*given, *program.plan.constants)}
             return form([self._numpy(x, shared) for x in results])
 

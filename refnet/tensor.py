@@ -358,6 +358,10 @@ class Variable(Tensor):
         _run(TABLE["assign"], (self, new), {})
         return self
 
+    def note_change(self) -> None:
+        """What was computed from the value before is out of date: its gradients cannot be had."""
+        self.changed = next(_serial)
+
     def __iadd__(self, other: Any) -> Any:
         raise ArgumentError(
             "a variable changes by assign, assign_add and assign_sub, not by += or -="
@@ -518,7 +522,7 @@ def _run(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> tup
         raise DTypeError(f"{op.name}: {error} (inputs of type {types})") from error
     for name, t in zip(op.inputs, tensors, strict=False):
         if name in op.writes and isinstance(t, Variable):
-            t.changed = next(_serial)
+            t.note_change()
     return values if isinstance(values, tuple) else (values,)
 
 

@@ -324,6 +324,16 @@ def test_a_variable_from_outside_is_changed_where_it_is(name):
     assert w.numpy().tolist() == [0, 0]
 
 
+def test_a_session_that_changes_a_variable_makes_old_gradients_impossible():
+    w = refnet.Variable([2.0], name="w")
+    y = w * w
+    with refnet.Graph() as graph:
+        step = w.assign_add(refnet.placeholder((1,), name="x"))
+    refnet.Session(graph).run(step, {"x": [1.0]})
+    with pytest.raises(refnet.errors.GradientError, match="which has been assigned since"):
+        refnet.gradients(y, w)
+
+
 def test_what_is_read_before_an_update_has_the_old_value(graph):
     w = refnet.Variable([1.0], name="w")
     before = w * 1.0

@@ -1,0 +1,193 @@
+"""A backend on one page: PyTorch's own functions under refnet's names.
+
+What a backend needs is a namespace of ops and a handful of array calls. This one knows the ops that a
+network of dense layers trains with, and no more: what is missing is an error that names it, and the
+conformance check lists it. To try it in a checkout:
+
+    python docs/examples/torch_backend.py                    # trains a network on it
+    refnet check --backend torch_example                     # once it is installed, see below
+
+A distribution of your own makes it known to refnet by an entry point, in its pyproject.toml:
+
+    [project.entry-points."refnet.backends"]
+    torch_example = "torch_backend:TorchBackend"
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from refnet.backend import Backend
+from refnet.errors import BackendError
+
+
+class Array(torch.Tensor):
+    """A tensor of this backend: refnet tells whose an array is by its type."""
+
+
+class TorchBackend(Backend):
+    name = "torch_example"
+    array_type = Array
+    dtypes = ("float32", "float64")
+
+    def function(self, op):
+        if op.name not in OPS:
+            raise BackendError(f"backend {self.name!r} has no op {op.name!r}")
+        return OPS[op.name]
+
+    def array(self, values, dtype=None):
+        array = torch.as_tensor(np.array(values), dtype=getattr(torch, dtype) if dtype else None)
+        return array.as_subclass(Array)
+
+    def numpy(self, array):
+        return array.detach().as_subclass(torch.Tensor).numpy()
+
+    def dtype(self, array):
+        return str(array.dtype).removeprefix("torch.")
+
+    def describe(self):
+        return f"PyTorch {torch.__version__} on the CPU"
+
+
+# -- the ops: arrays in, arrays out, names and arguments as in refnet/ops ---------------------------
+
+ACTIVATIONS = {  # name -> (f, f' written in what is saved, whether that is x or y)
+    "identity": (lambda z: z, lambda y: torch.ones_like(y), "y"),
+    "relu": (torch.relu, lambda y: (y > 0).to(y.dtype), "y"),
+    "sigmoid": (torch.sigmoid, lambda y: y * (1 - y), "y"),
+    "tanh": (torch.tanh, lambda y: 1 - y * y, "y"),
+    "swish": (F.silu, lambda x: torch.sigmoid(x) * (1 + x * (1 - torch.sigmoid(x))), "x"),
+}
+
+
+def linear(x, kernel, bias, activation="identity"):
+    f, _, saves = _activation(activation)
+    z = x @ kernel + bias
+    y = f(z)
+    return y, (y if saves == "y" else z)
+
+
+def linear_vjp(g, x, kernel, saved, activation="identity", wrt=("x", "kernel", "bias")):
+    dz = g * _activation(activation)[1](saved)
+    rows = x.reshape(-1, x.shape[-1]), dz.reshape(-1, dz.shape[-1])
+    dx = dz @ kernel.T if "x" in wrt else None
+    dkernel = rows[0].T @ rows[1] if "kernel" in wrt else None
+    return dx, dkernel, rows[1].sum(0) if "bias" in wrt else None
+
+
+def _activation(name):
+    if name not in ACTIVATIONS:
+        raise BackendError(f"backend 'torch_example' has no activation {name!r}")
+    return ACTIVATIONS[name]
+
+
+def sparse_softmax_cross_entropy(logits, labels):
+    largest = logits.amax(-1)
+    log_sum = (logits - largest[..., None]).exp().sum(-1).log()
+    chosen = (logits - largest[..., None]).gather(-1, labels[..., None].long())[..., 0]
+    return log_sum - chosen, largest, log_sum
+
+
+def sparse_softmax_cross_entropy_vjp(g, logits, labels, largest, log_sum):
+    p = (logits - largest[..., None] - log_sum[..., None]).exp()
+    return g[..., None] * (p - F.one_hot(labels.long(), logits.shape[-1]).to(p.dtype))
+
+
+def softmax(x, axis=-1):
+    return torch.softmax(x, axis)
+
+
+def softmax_vjp(g, y, axis=-1):
+    return y * (g - (g * y).sum(axis, keepdim=True))
+
+
+def mean(x, axis=None, keepdims=False):
+    axes = tuple(range(x.ndim)) if axis is None else axis
+    return x.mean(axes, keepdim=keepdims) if x.ndim else x.clone()
+
+
+def mean_vjp(g, x, axis=None, keepdims=False):
+    count = x.numel() // max(1, g.numel())
+    if axis is not None and not keepdims:
+        for a in sorted(i % x.ndim for i in np.atleast_1d(axis)):
+            g = g.unsqueeze(int(a))
+    return (g / count).expand(x.shape)
+
+
+def full_like(x, value=0.0):
+    return torch.full_like(x, value)
+
+
+def reshape(x, shape=(-1,)):
+    return x.reshape(shape)
+
+
+def reshape_vjp(g, x, shape=(-1,)):
+    return g.reshape(x.shape)
+
+
+def pack(*xs, offsets=(), size=0):
+    y = torch.zeros(size, dtype=xs[0].dtype).as_subclass(Array)
+    for x, start in zip(xs, offsets, strict=True):
+        y[start : start + x.numel()] = x.reshape(-1)
+    return y
+
+
+def assign(target, value):
+    return target.copy_(value)
+
+
+def sgd(theta, g, learning_rate):
+    return theta.sub_(learning_rate * g)
+
+
+def adam(theta, g, m, v, learning_rate, t, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
+    m.mul_(beta_1).add_((1 - beta_1) * g)
+    v.mul_(beta_2).add_((1 - beta_2) * g * g)
+    root = (v / _less_than_one(beta_2, t)).sqrt()
+    theta.sub_(learning_rate * m / _less_than_one(beta_1, t) / (root + epsilon))
+    return theta, m, v
+
+
+def _less_than_one(beta, t):
+    """1 - βᵗ, without losing the digits that are left when βᵗ is nearly 1."""
+    return -torch.expm1(t * math.log(beta)) if beta else torch.ones_like(t)
+
+
+OPS = {
+    f.__name__: f
+    for f in (
+        *(linear, linear_vjp, sparse_softmax_cross_entropy, sparse_softmax_cross_entropy_vjp),
+        *(softmax, softmax_vjp, mean, mean_vjp, full_like, reshape, reshape_vjp, pack),
+        *(assign, sgd, adam),
+    )
+}
+OPS |= {name: f for name, (f, _, _) in ACTIVATIONS.items() if name != "identity"}
+OPS |= {"exp": torch.exp, "add": torch.add, "multiply": torch.mul}
+
+
+def main():
+    """Train on handwritten digits, from the same weights, on NumPy and on this backend."""
+    import refnet
+    from refnet import backend, layers
+
+    backend.register("torch_example", TorchBackend)
+    refnet.utils.set_random_seed(0)
+    (x, y), test = refnet.datasets.digits.load_data()
+    hidden = layers.Dense(64, activation="swish")
+    model = refnet.Sequential([layers.Flatten(), hidden, layers.Dense(10, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.build((None, 8, 8))
+    model.to("torch_example")
+    history = model.fit(x, y, epochs=5, verbose=0).history["loss"]
+    model.to("numpy")
+    right = float(np.mean(model.predict(test[0]).argmax(1) == test[1]))
+    print(f"PyTorch as a backend: loss {history[0]:.3f} to {history[-1]:.3f}, {right:.1%} right")
+
+
+if __name__ == "__main__":
+    main()
