@@ -53,6 +53,7 @@ from refnet.models import Sequential
 from refnet.perceptron import Perceptron
 from refnet.scope import name_scope
 from refnet.session import Session
+from refnet.shadow import shadow
 from refnet.tensor import Tensor, Variable, tensor
 
 __version__ = "0.1.0"
@@ -101,6 +102,7 @@ __all__ = [
     "random",
     "regularizers",
     "reset_default_graph",
+    "shadow",
     "summary",
     "tensor",
     "use_backend",

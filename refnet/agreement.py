@@ -28,6 +28,9 @@ class Agreement:
     `error` is the largest |difference|, and `bound` the bound at that element; `ratio` is the largest
     error in units of its bound, over all elements of all outputs: at most 1 if the backend agrees.
     `complaint` is "" or says what is wrong: a shape, a type, a NaN where none should be.
+
+    `output`, `index`, `got` and `expected` say where that largest error is: which result, which of
+    its elements, what stands there, and what the reference has. `output` is "" if there is no error.
     """
 
     op: str
@@ -38,6 +41,10 @@ class Agreement:
     bound: float
     ratio: float
     complaint: str
+    output: str = ""
+    index: tuple[int, ...] = ()
+    got: Any = None
+    expected: Any = None
 
     @property
     def ok(self) -> bool:
@@ -125,11 +132,11 @@ def measure(
     with np.errstate(all="ignore"):
         results = backend.function(op)(*arrays_for(backend, inputs, dtype, layout), **attributes)
         results = results if isinstance(results, tuple) else (results,)
-        bounds = op.error.tolerance(dtype, inputs, attributes, exact) if op.error else []
-    worst = (0.0, 0.0, 0.0, "")
+    bounds = tolerances(op, inputs, attributes, exact, dtype)
+    worst: tuple[Any, ...] = (0.0, 0.0, 0.0, "")
     if len(results) != len(exact):
-        worst = (np.inf, 0.0, np.inf, f"{len(results)} results, the reference has {len(exact)}")
-    names = _names(op, exact)
+        worst = _wrong(f"{len(results)} results, the reference has {len(exact)}")
+    names = output_names(op, exact)
     for number, (result, y, bound) in enumerate(zip(results, exact, bounds, strict=False)):
         if result is None and y is None:
             continue
@@ -137,58 +144,99 @@ def measure(
         types = {asked if op.primal is None else dtype}
         if number:  # what is kept for the gradient may have the precision it was computed in
             types.add(arithmetic(dtype))
-        found = _measure(names[number], result, y, bound, types, backend)
+        found = judge_output(names[number], result, y, bound, types, backend)
         if found[2] > worst[2] or (found[3] and not worst[3]):
             worst = found
     return Agreement(op.name, case, dtype, backend.name, *worst)
 
 
-def _names(op: Op, outputs: tuple[Any, ...]) -> list[str]:
+def tolerances(
+    op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any], exact: tuple[Any, ...], dtype: str
+) -> list[Any]:
+    """How far each element of each result may lie from the reference.
+
+    In float64 the reference rounds as well, within the same bound: the two may lie twice as far apart.
+    """
+    if op.error is None:
+        return []
+    with np.errstate(all="ignore"):
+        bounds = op.error.tolerance(dtype, inputs, attributes, exact)
+    return [2 * bound for bound in bounds] if dtype == "float64" else bounds
+
+
+def output_names(op: Op, outputs: tuple[Any, ...]) -> list[str]:
+    """What the results are called; numbered, where their number depends on the inputs."""
     if len(op.outputs) == len(outputs):
         return list(op.outputs)
     return [f"{op.outputs[0]}[{i}]" for i in range(len(outputs))]
 
 
-def _measure(
-    name: str, result: Array, y: Any, bound: Any, types: set[str], backend: Backend
-) -> tuple[float, float, float, str]:
-    """(error, its bound, error / bound, complaint) of one output."""
-    y = np.asarray(y)
-    if y.dtype.kind == "f":
-        kind = backend.dtype(result)
-        if kind not in types:
-            return np.inf, 0.0, np.inf, f"{name} has type {kind}, not {' or '.join(types)}"
-        y = _overflowing(y, kind)
-    got = np.asarray(backend.numpy(result))
-    if got.shape != y.shape:
-        return np.inf, 0.0, np.inf, f"{name} has shape {got.shape}, the reference {y.shape}"
-    if y.dtype.kind != got.dtype.kind:
-        return np.inf, 0.0, np.inf, f"{name} is {got.dtype}, the reference {y.dtype}"
-    if y.dtype.kind != "f":
-        wrong = int(np.sum(got != y))
-        return float(wrong), 0.0, float(wrong and np.inf), f"{name}: {wrong} wrong" if wrong else ""
-    if y.size == 0:
-        return 0.0, 0.0, 0.0, ""
+def _wrong(complaint: str, output: str = "") -> tuple[Any, ...]:
+    """A result that cannot be compared element by element."""
+    return np.inf, 0.0, np.inf, complaint, output
+
+
+def differences(got: Any, y: Any, bound: Any) -> tuple[Any, Any]:
+    """(|got - y|, the same in units of `bound`) of each element; NaN where it should be is no error.
+
+    >>> differences(np.array([1.0, np.nan, np.nan]), np.array([1.5, np.nan, 2.0]), 0.25)[1]
+    array([ 2.,  0., inf])
+    """
     got = got.astype(np.float64)
     same = (got == y) | (np.isnan(got) & np.isnan(y))
     with np.errstate(all="ignore"):
         difference = np.where(same, 0.0, np.abs(got - y))
-    difference = np.where(np.isnan(difference), np.inf, difference)
-    bound = np.broadcast_to(bound, y.shape)
-    with np.errstate(all="ignore"):
+        difference = np.where(np.isnan(difference), np.inf, difference)
         ratio = np.where(difference == 0, 0.0, difference / bound)
-    at = np.unravel_index(int(np.argmax(ratio)), y.shape)
-    complaint = ""
-    if ratio[at] > 1:
-        where = f"[{', '.join(str(int(i)) for i in at)}]"
+    return difference, ratio
+
+
+def judge_output(
+    name: str, result: Array, y: Any, bound: Any, types: set[str], backend: Backend
+) -> tuple[Any, ...]:
+    """The last fields of an `Agreement`, for one output: error, bound, ratio, complaint, and where."""
+    y = np.asarray(y)
+    if y.dtype.kind == "f":
+        kind = backend.dtype(result)
+        if kind not in types:
+            return _wrong(f"{name} has type {kind}, not {' or '.join(sorted(types))}", name)
+        y = overflowing(y, kind)
+    got = np.asarray(backend.numpy(result))
+    if got.shape != y.shape:
+        return _wrong(f"{name} has shape {got.shape}, the reference {y.shape}", name)
+    if y.dtype.kind != got.dtype.kind:
+        return _wrong(f"{name} is {got.dtype}, the reference {y.dtype}", name)
+    if y.size == 0:
+        return 0.0, 0.0, 0.0, ""
+    if y.dtype.kind != "f":
+        wrong = got != y
+        if not wrong.any():
+            return 0.0, 0.0, 0.0, ""
+        at, count = _place(wrong), int(np.sum(wrong))
+        complaint = f"{name}: {count} wrong, first {_where(at)} is {got[at]}, the reference {y[at]}"
+        return float(count), 0.0, np.inf, complaint, name, at, got[at].item(), y[at].item()
+    bound = np.broadcast_to(bound, y.shape)
+    difference, ratio = differences(got, y, bound)
+    at, complaint = _place(ratio), ""
+    here = float(got[at]), float(y[at])
+    if not ratio[at] <= 1:  # NaN, if the bound is none, is no agreement either
         complaint = (
-            f"{name}{where} is {float(got[at])!r}, the reference {float(y[at])!r}, "
-            f"bound {bound[at]:.3g}"
+            f"{name}{_where(at)} is {here[0]!r}, the reference {here[1]!r}, bound {bound[at]:.3g}"
         )
-    return float(difference[at]), float(bound[at]), float(ratio[at]), complaint
+    worst = float(difference[at]), float(bound[at]), float(ratio[at])
+    return *worst, complaint, name, at, *here
 
 
-def _overflowing(y: Any, dtype: str) -> Any:
+def _place(ratio: Any) -> tuple[int, ...]:
+    """Where the largest is."""
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
+
+
+def _where(at: tuple[int, ...]) -> str:
+    return f"[{', '.join(str(i) for i in at)}]"
+
+
+def overflowing(y: Any, dtype: str) -> Any:
     """The exact y, but infinite where `dtype` has no number that large."""
     rounded = round_to(y, dtype)
     return np.where(np.isinf(rounded), rounded, y)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from refnet import ops
 from refnet.errors import BackendError, DTypeError, unknown_name
 from refnet.op import Op
+from refnet.shapes import Spec
 
 Array = Any
 ENTRY_POINTS = "refnet.backends"
@@ -66,12 +68,49 @@ class Backend:
     def synchronize(self) -> None:
         """Wait until everything asked for so far is computed."""
 
+    def poisoned(self) -> AbstractContextManager[None]:
+        """``with backend.poisoned():`` new memory holds NaN (integers: their largest value).
+
+        For checks: an element that a kernel never wrote is then seen, and not right by luck. By
+        default nothing is done; override it where results are written into memory asked for empty.
+        """
+        return nullcontext()
+
     def capture(self, run: Callable[..., Any], arguments: tuple[Array, ...]) -> Callable[..., Any]:
         """A faster way to call `run` again with arguments like these; by default, `run` itself.
 
         What is returned takes its arguments from `feed`.
         """
         return run
+
+    def inspect(
+        self,
+        op: Op,
+        inputs: Sequence[Spec],
+        attributes: Mapping[str, Any],
+        target: str,
+        listing: str = "",
+    ) -> list[dict[str, Any]]:
+        """What a compiler makes of an op on inputs like these, for a GPU that need not be here.
+
+        One entry for each kernel launch: its name, grid and constants, the registers and memory it
+        needs, its loads and stores; with `listing`, the text of one stage of the compilation. For a
+        gradient, `inputs` are those of the op it belongs to.
+        """
+        raise BackendError(f"backend {self.name!r} compiles no kernels: there is none to inspect")
+
+    def trace(
+        self, op: Op, inputs: Sequence[Any], attributes: Mapping[str, Any], dtype: str
+    ) -> dict[str, Any]:
+        """Which program of an op's kernels reads and writes which element, floats in `dtype`.
+
+        ``launches``: kernel, grid, the numbers of its programs, and for each program its loads and
+        stores with the lanes that are on. ``tensors``: for each element how often it is written,
+        how many programs read it, and who does (-1: nobody). ``views``: results that no kernel
+        writes. ``stray``: accesses beside all tensors. For a gradient, `inputs` (NumPy arrays) are
+        those of the op it belongs to.
+        """
+        raise BackendError(f"backend {self.name!r} launches no kernels: there is none to trace")
 
     def describe(self) -> str:
         """One line about the hardware it runs on."""

@@ -44,12 +44,13 @@ def arithmetic(dtype: str) -> str:
 def spacing(y: Any, dtype: str) -> Any:
     """ulp(y): the distance from |y| to the next larger float of `dtype`, in float64.
 
-    >>> float(spacing(1.0, "float32")) == 2.0**-23
-    True
+    >>> float(spacing(1.0, "float32")) == 2.0**-23, float(spacing(0.0, "float32")) == 2.0**-149
+    (True, True)
     """
     bits, smallest = FORMATS[dtype]
     magnitude = np.nan_to_num(np.abs(np.asarray(y, np.float64)), nan=0.0, posinf=0.0)
-    exponent = np.maximum(np.frexp(magnitude)[1] - 1, smallest)
+    exponent = np.where(magnitude > 0, np.frexp(magnitude)[1] - 1, smallest)  # frexp(0) is (0, 0)
+    exponent = np.maximum(exponent, smallest)
     return np.ldexp(1.0, exponent - (bits - 1))
 
 

@@ -13,6 +13,8 @@ are applied one step at a time, in float64, and everything they pass is kept.
 
 >>> from refnet.optimizers import SGD
 >>> path = descend(course_line(slope=0.64), [0.0], SGD(learning_rate=0.1))
+>>> path
+<Path of 8 steps to (0.950044), loss 0.44462: step size close to 0>
 >>> path.gradients[:2].round(4).tolist()
 [[-5.704], [-2.2816]]
 >>> path.parameters[:3].round(5).tolist()
@@ -169,6 +171,11 @@ class Path:
 
     def __len__(self) -> int:
         return len(self.gradients)
+
+    def __repr__(self) -> str:
+        steps = f"{len(self)} step{'s' * (len(self) != 1)}"
+        end = ", ".join([f"{v:.6g}" for v in self.end[:4]] + ["..."] * (len(self.end) > 4))
+        return f"<Path of {steps} to ({end}), loss {self.losses[-1]:.6g}: {self.ended}>"
 
 
 def descend(

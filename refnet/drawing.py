@@ -180,6 +180,23 @@ def _order(drawn: Outline, edges: list[Edge]) -> dict[str, int]:
     return order
 
 
+def legend(drawn: Outline) -> list[list[tuple[str, str]]]:
+    """What a picture's colours and signs mean, (kind or sign, meaning): a row of either."""
+    kinds = {box.kind for box in drawn.boxes}
+    results = [box.lines[-1] for box in drawn.boxes if box.lines[-1].startswith("→ ")]
+    labels = [edge.label for edge in drawn.edges if not edge.writes]
+    signs = [
+        ("write", "overwrites", any(edge.writes for edge in drawn.edges)),
+        ("?", "any length", any("?" in text for text in results + labels)),
+        ("→", "what comes out", bool(results)),
+    ]
+    rows = [
+        [(k, k) for k in COLOURS if k in kinds],
+        [(s, means) for s, means, used in signs if used],
+    ]
+    return [row for row in rows if row]
+
+
 def to_mermaid(entries: Sequence[Entry], depth: int | None = None) -> str:
     """The graph as Mermaid text, to stand in a ```mermaid block. `depth` as in `outline`.
 
@@ -324,7 +341,7 @@ def _box(key: str, inside: list[Entry], alone: bool, read: set[tuple[str, int]])
         lines.append(f"= {entry.value.item():.6g}")
     results = range(len(entry.outputs))
     if not any((entry.name, i) in read for i in results):
-        lines.append("→ " + _listed([_result_text(entry, i) for i in results]))
+        lines.append("→ " + _listed([shape_text(shape) for shape, _ in entry.outputs]))
     return Box(key, entry.kind, tuple(lines), entry.scope)
 
 
@@ -333,17 +350,12 @@ def _flow_text(flow: Counter[tuple[str, int]], target: str, by_name: dict[str, E
     texts = []
     for (name, index), count in flow.items():
         times = {1: "", 2: " (twice)"}.get(count, f" ({count} times)") if target in by_name else ""
-        texts.append(_result_text(by_name[name], index) + times)
+        texts.append(shape_text(by_name[name].outputs[index][0]) + times)
     return _listed(texts)
 
 
-def _result_text(entry: Entry, index: int) -> str:
-    text = shape_text(entry.outputs[index][0])
-    return f":{index} {text}" if index else text
-
-
 def _listed(texts: list[str]) -> str:
-    return ", ".join(texts[:2]) + (f" +{len(texts) - 2}" if len(texts) > 2 else "")
+    return ", ".join(texts) if len(texts) <= 2 else f"{len(texts)} tensors"
 
 
 def _indented(

@@ -235,9 +235,11 @@ def largest_margin(x: Any, y: Any) -> tuple[Array, float]:
     if length > tiny and (z @ v).min() > 0:
         return v[:-1] / length, float(v[-1]) / length
     chief = [taken[i] for i in np.argsort(-a)[:8]]
+    exact = length < 1e-5 * tiny  # 0, but for rounding
+    limit = "" if exact else f" with a margin above {max(length, tiny):.2g}"
     raise DataError(
-        f"no plane separates these labels with a margin above {max(length, tiny):.2g}: Σ a t (x, 1) has "
-        f"length {length:.1g} for positive a at {len(taken)} examples, chiefly at {sorted(chief)}"
+        f"no plane separates these labels{limit}: Σ a t (x, 1) has length {length:.1g} for positive a "
+        f"at {len(taken)} examples, Σ a = 1, chiefly at {sorted(chief)}"
     )
 
 

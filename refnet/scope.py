@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 #: the graphs of all ``with graph:`` around what is written now, innermost last; the scopes of names
 graph_in_use: ContextVar[tuple[Graph, ...]] = ContextVar("graph_in_use", default=())
 _names: ContextVar[str] = ContextVar("names", default="")
-_OURS = str(Path(__file__).parent)
+#: what may stand between the user's line and ours: refnet itself, its decorators, a plan's program
+_NOT_THE_USERS = (str(Path(__file__).parent), contextlib.__file__, "<plan>")
 
 
 @dataclass(eq=False, slots=True)
@@ -81,7 +82,7 @@ def scoped(name: str) -> str:
 def line_of_user() -> str:
     """The line outside of refnet that led here: "lesson.py:12: y = x @ w"."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
         frame = frame.f_back
     path, number = frame.f_code.co_filename, frame.f_lineno
     text = linecache.getline(path, number, frame.f_globals).strip()

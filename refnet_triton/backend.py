@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 from refnet.backend import Array, Backend
 from refnet.errors import BackendError, DTypeError
 from refnet.op import Op
+from refnet.shapes import Spec
+from refnet_triton import inspect
 from refnet_triton.runtime import DEVICE, INTERPRETED
 
 # isort: split
@@ -75,8 +78,37 @@ class TritonBackend(Backend):
         if DEVICE.type == "cuda":
             torch.cuda.synchronize()
 
+    @contextmanager
+    def poisoned(self) -> Iterator[None]:
+        """PyTorch fills what `torch.empty` returns, as long as algorithms have to be deterministic."""
+        fill = torch.utils.deterministic.fill_uninitialized_memory
+        strict = torch.are_deterministic_algorithms_enabled()
+        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = True
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+            torch.utils.deterministic.fill_uninitialized_memory = fill
+
     def capture(self, run: Callable[..., Any], arguments: tuple[Array, ...]) -> Callable[..., Any]:
         return run if DEVICE.type != "cuda" else CapturedGraph(run, arguments)
+
+    def inspect(
+        self,
+        op: Op,
+        inputs: Sequence[Spec],
+        attributes: Mapping[str, Any],
+        target: str,
+        listing: str = "",
+    ) -> list[dict[str, Any]]:
+        return inspect.inspect(inspect.Inspection(op, inputs, attributes, target, listing))[0]
+
+    def trace(
+        self, op: Op, inputs: Sequence[Any], attributes: Mapping[str, Any], dtype: str
+    ) -> dict[str, Any]:
+        return inspect.trace(inspect.Trace(op, inputs, attributes, dtype))[0]
 
     def describe(self) -> str:
         how = "interpreted on the CPU" if self.interpreted else torch.cuda.get_device_name(DEVICE)

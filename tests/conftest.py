@@ -97,14 +97,8 @@ def poisoned(request):
     if not request.node.get_closest_marker("triton"):
         yield
         return
-    import torch
-
-    before = torch.utils.deterministic.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = True
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.utils.deterministic.fill_uninitialized_memory = before
+    with backends.get("triton").poisoned():
+        yield
 
 
 @pytest.fixture

@@ -1,16 +1,16 @@
 """Every kernel, as it may be launched, compiles for a GPU that is not here, and compiles well.
 
-Nothing lists the kernels. The twins of TABLE are called on tensors of the "meta" device, which have
-a shape and no memory, and a launch is not made but noted: the kernel, its arguments, its options. What
-Triton would compile for it follows from these (`runtime.specialize`), and is compiled:
+Nothing lists the kernels. The twins of TABLE are called without memory, and what they would launch is
+noted and compiled (`refnet_triton.compilation`):
 
 - the launches of the benchmark: every op, large, contiguous, in the types it is timed in;
 - those of the test cases in float32: every kernel in each of its forms (of the shared pointwise kernel:
   each way of reaching the data, with one formula);
-- marked slow: the launches of all cases in all types, and a sample for other GPUs.
+- for the other GPUs: every kernel once;
+- marked slow: the launches of the benchmark and of all cases, in all types, for all GPUs.
 
-For sm_90 the machine code is read as well. A kernel keeps what it works on in registers; a matrix product
-in 16 bits uses the matrix units (HGMMA); an elementwise op moves 16 bytes with each instruction.
+The machine code is read as well. A kernel keeps what it works on in registers; a matrix product in 16
+bits uses the matrix units; an elementwise op moves 16 bytes with each instruction.
 
 This file is also the program that compiles, in processes of its own: Triton compiles or interprets, as it
 was told when it was imported.
@@ -18,11 +18,10 @@ was told when it was imported.
 
 from __future__ import annotations
 
-import collections
 import contextlib
+import functools
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -32,15 +31,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPES = ("float32", "bfloat16", "float16", "float64")
-TARGETS = {
-    "sm_80": ("cuda", 80, 32),
-    "sm_90": ("cuda", 90, 32),
-    "sm_100": ("cuda", 100, 32),
-    "gfx942": ("hip", "gfx942", 64),
-}
 #: bytes of stack that are no spill: a pointer, stored once, before the loop
 STACK = 16
-SHARED = 227 << 10  # bytes of shared memory a program can have on sm_90
+#: (kernel, target) that needs more shared memory than there is: its tiles are chosen for sm_90
+TOO_LARGE = {("_matmul_kernel", "gfx942")}
 
 
 # -- what would be launched ------------------------------------------------------------------------
@@ -50,26 +44,16 @@ class Recorder:
     """Notes launches in place of making them: `launches` maps what to compile to who asked for it."""
 
     def __init__(self):
-        import torch
+        from refnet_triton import compilation
 
-        from refnet_triton import runtime
-
-        runtime.DEVICE = torch.device("meta")  # before the other modules import it
-        from triton.runtime.jit import JITFunction
-
+        compilation.without_memory()
         from refnet_triton import bench
 
         self.bench, self.launches, self.asking = bench, {}, None
-        JITFunction.run = lambda kernel, *args, grid, warmup, **options: self.note(
-            kernel, args, options
-        )
 
-    def note(self, kernel, arguments, options):
+    def note(self, launch):
         """One launch."""
-        from refnet_triton.runtime import specialize
-
-        made = specialize(kernel, arguments, options)
-        self.launches.setdefault(_named(made), (made, self.asking))
+        self.launches.setdefault(_named(launch.made), (launch.made, self.asking))
 
     def ask(self, op, case, dtype, draw):
         """Call the twin of an op on the inputs that `draw` makes."""
@@ -122,79 +106,65 @@ def _is_pointwise(made):
     return made[0].__name__ == "_pointwise_kernel"
 
 
+OTHERS = ("sm_80", "sm_100", "gfx942")
+
+
 def _chosen(recorder, which):
-    """The launches of a selection: "usual", "all", or "sample"."""
-    if which == "sample":
-        recorder.cases(("float32", "bfloat16"))
-        return list(recorder.launches.values())[::8]
+    """The launches of a selection, "usual" or "all in TARGET", and the target of each."""
     recorder.benchmarks()
     usual = dict(recorder.launches)
-    recorder.cases(TYPES if which == "all" else ("float32",))
-    if which == "usual":
-        seen = {_named(made, form=True) for made, _ in usual.values()}
-        for name, (made, asking) in recorder.launches.items():
-            form = _named(made, form=True)
-            if form not in seen:
-                seen.add(form)
-                usual[name] = made, asking
-        return list(usual.values())
-    return list(recorder.launches.values())
+    recorder.cases(TYPES if which.startswith("all") else ("float32",))
+    if which.startswith("all"):
+        return [(*launch, which.split()[-1]) for launch in recorder.launches.values()]
+    kernels, seen = {}, set()
+    for made, asking in usual.values():
+        kernels.setdefault((made[0].__name__, "16" in str(made[1])), (made, asking))
+        seen.add(_named(made, form=True))
+    for name, (made, asking) in recorder.launches.items():
+        form = _named(made, form=True)
+        if form not in seen:
+            seen.add(form)
+            usual[name] = made, asking
+    sample = [(*launch, target) for target in OTHERS for launch in kernels.values()]
+    return [(*launch, "sm_90") for launch in usual.values()] + sample
 
 
 # -- the program: compile, and say what came out ---------------------------------------------------
 
 
-def compile_share(target, which, share, shares):
+def compile_share(which, share, shares):
     """Compile every shares-th launch, from number `share` on; one line of JSON for each."""
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource, compile
+    from refnet_triton import compilation
 
-    for made, asking in _chosen(Recorder(), which)[share::shares]:
-        kernel, signature, constants, attributes, options = made
-        found = {"kernel": kernel.__name__, "asking": asking, "error": ""}
-        try:
-            source = ASTSource(kernel, signature, constants, attributes)
-            compiled = compile(source, target=GPUTarget(*TARGETS[target]), options=options)
-        except Exception as error:
-            found["error"] = _root(error)
-        else:
-            found["shared"] = compiled.metadata.shared
-            if target.startswith("sm_"):
-                found["matrix"] = kernel.__name__ == "_matmul_kernel" and "16" in signature["a"]
-                found["wide"] = _should_be_wide(made)
-                found["ptx"] = _accesses(compiled.asm["ptx"])
-                found |= resources(compiled.asm["cubin"], found["matrix"])
-        print(json.dumps(found))
+    recorder = Recorder()
+    with compilation.recording(recorder.note):
+        chosen = _chosen(recorder, which)
+    for made, asking, target in chosen[share::shares]:
+        print(json.dumps(compiled_one(made, asking, target)))
 
 
-def _root(error):
-    """The message of the innermost cause: that of the line at fault."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__
-    return f"{type(error).__name__}: {error}"
+def compiled_one(made, asking, target):
+    """What became of a launch on a target, and what should have."""
+    from refnet_triton import compilation
+    from refnet_triton.targets import TARGETS
 
-
-def resources(cubin, matrix):
-    """{"registers", "stack"} of machine code, and "hgmma" of a product, as NVIDIA's tool reads them."""
-    import triton
-
-    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "kernel.cubin")
-        path.write_bytes(cubin)
-        read = [str(tool), "--dump-resource-usage", *(["-sass"] if matrix else []), str(path)]
-        text = subprocess.run(read, capture_output=True, text=True, check=True).stdout
-    registers, stack = map(int, re.search(r"REG:(\d+) STACK:(\d+)", text).groups())
-    return {"registers": registers, "stack": stack, "hgmma": "HGMMA" in text}
-
-
-def _accesses(ptx):
-    """The widths in bits of the loads and stores of device memory."""
-    pattern = r"(ld|st)[.]global\S*?(?:[.]v([248]))?[.][bfsu](\d+)"
-    found = collections.defaultdict(set)
-    for kind, count, bits in re.findall(pattern, ptx):
-        found[kind].add(int(count or 1) * int(bits))
-    return {kind: sorted(widths) for kind, widths in found.items()}
+    kernel, signature, *_ = made
+    found = {"kernel": kernel.__name__, "target": target, "asking": asking, "error": ""}
+    try:
+        compiled = compilation.compile_for(made, TARGETS[target])
+    except Exception as error:
+        return found | {"error": compilation.root_cause(error)}
+    found["shared"] = compiled.metadata.shared
+    found["limit"] = TARGETS[target].shared_limit
+    found |= compilation.resources(compiled)
+    found["matrix"] = kernel.__name__ == "_matmul_kernel" and "16" in signature["a"]
+    if found["matrix"]:
+        names = compilation.instructions(compilation.machine_code(compiled))
+        found["multiply"] = list(compilation.matrix_instructions(names))
+    found["wide"] = "ptx" in compiled.asm and _should_be_wide(made)
+    if found["wide"]:
+        found["ptx"] = compilation.widths_in_ptx(compiled.asm["ptx"])
+    return found
 
 
 def _should_be_wide(made):
@@ -211,12 +181,14 @@ def _should_be_wide(made):
 # -- the tests -------------------------------------------------------------------------------------
 
 
-def compiled_for(target, which):
+@functools.cache
+def all_compiled(which):
     """What `compile_share` says, from as many processes as there are processors."""
-    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    path = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
-    environment |= {"REFNET_COMPILE_ONLY": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
+    from refnet_triton.inspect import COMPILING, environment
+
     shares = min(8, os.cpu_count() or 1)
+    surroundings = environment(COMPILING)
+    surroundings["PYTHONPATH"] = os.pathsep.join([str(ROOT), surroundings["PYTHONPATH"]])
     with contextlib.ExitStack() as stack:
         programs = []
         for share in range(shares):
@@ -224,16 +196,10 @@ def compiled_for(target, which):
                 stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8")) for _ in "oe"
             )
             command = [
-                sys.executable,
-                "-W",
-                "ignore",
-                __file__,
-                target,
-                which,
-                f"{share}",
-                f"{shares}",
+                *(sys.executable, "-W", "ignore", __file__, which),
+                *(f"{share}", f"{shares}"),
             ]
-            program = subprocess.Popen(command, env=environment, stdout=output, stderr=errors)
+            program = subprocess.Popen(command, env=surroundings, stdout=output, stderr=errors)
             stack.callback(program.kill)
             programs.append((program, output, errors))
         found = []
@@ -245,54 +211,73 @@ def compiled_for(target, which):
     return found
 
 
-def complaints(target, found):
+UNITS = {"sm_80": "HMMA", "sm_90": "HGMMA", "sm_100": "UTCHMMA", "gfx942": "v_mfma"}
+
+
+def complaints(found):
     """What is wrong with a compiled kernel, if anything."""
     if found["error"]:
         yield found["error"]
-    elif target == "sm_90":
-        if found["stack"] > STACK:
-            yield f"spills: {found['stack']} bytes of stack, {found['registers']} registers"
-        if found["shared"] > SHARED:
-            yield f"{found['shared']} bytes of shared memory"
-        if found["matrix"] and not found["hgmma"]:
-            yield "does not use the matrix units"
-        for kind, widths in found["ptx"].items() if found["wide"] else ():
-            if max(widths) < 128:
-                yield f"{kind} moves {max(widths)} bits at a time"
+        return
+    target = found["target"]
+    if found["stack"] > STACK:
+        yield f"spills: {found['stack']} bytes of stack, {found['registers']} registers"
+    if found["shared"] > found["limit"] and (found["kernel"], target) not in TOO_LARGE:
+        yield f"{found['shared']} bytes of shared memory"
+    if found["matrix"] and not any(name.startswith(UNITS[target]) for name in found["multiply"]):
+        yield "does not use the matrix units"
+    for kind, widths in found["ptx"].items() if found["wide"] else ():
+        if max(widths) < 128:
+            yield f"{kind} moves {max(widths)} bits at a time"
 
 
-def check(target, which, at_least):
-    found = compiled_for(target, which)
-    assert len(found) >= at_least
+def check(found):
     wrong = [
-        f"{one['kernel']} ({one['asking']}): {complaint}"
+        f"{one['kernel']} for {one['target']} ({one['asking']}): {complaint}"
         for one in found
-        for complaint in complaints(target, one)
+        for complaint in complaints(one)
     ]
     assert not wrong, "\n".join(sorted(wrong))
-    return found
 
 
 @pytest.mark.triton
 def test_kernels_compile_for_sm_90():
     pytest.importorskip("triton")
-    found = check("sm_90", "usual", 400)
-    assert any(one["hgmma"] for one in found) and any(one["wide"] for one in found)
+    found = [one for one in all_compiled("usual") if one["target"] == "sm_90"]
+    assert len(found) >= 400
+    check(found)
+    assert any(one["matrix"] for one in found) and any(one["wide"] for one in found)
     kernels = {one["kernel"] for one in found}
     assert {"_pointwise_kernel", "_matmul_kernel", "_rows_kernel", "_reduce_kernel"} <= kernels
 
 
 @pytest.mark.triton
+@pytest.mark.parametrize("target", OTHERS)
+def test_each_kernel_compiles_for_other_gpus(target):
+    pytest.importorskip("triton")
+    found = [one for one in all_compiled("usual") if one["target"] == target]
+    assert {one["kernel"] for one in found} >= {
+        "_pointwise_kernel",
+        "_matmul_kernel",
+        "_rows_kernel",
+    }
+    assert len(found) >= 20
+    check(found)
+    assert any(one["matrix"] for one in found)
+
+
+@pytest.mark.triton
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("target", "which"),
-    [("sm_90", "all"), ("sm_80", "sample"), ("sm_100", "sample"), ("gfx942", "sample")],
-)
-def test_kernels_compile_for_other_gpus_and_in_all_types(target, which):
+@pytest.mark.parametrize("target", ["sm_90", *OTHERS])
+def test_kernels_compile_for_each_gpu_in_all_types(target):
     if not os.environ.get("REFNET_COMPILE_ALL"):
         pytest.skip("takes minutes: set REFNET_COMPILE_ALL=1")
     pytest.importorskip("triton")
-    check(target, which, 100)
+    found = all_compiled(f"all in {target}")
+    assert len(found) >= 1000
+    check(found)
+    too_large = {(one["kernel"], target) for one in found if one["shared"] > one["limit"]}
+    assert too_large == {pair for pair in TOO_LARGE if pair[1] == target}
 
 
 @pytest.mark.parametrize(
@@ -301,19 +286,23 @@ def test_kernels_compile_for_other_gpus_and_in_all_types(target, which):
         ({"error": "TypeError: no"}, "TypeError: no"),
         ({"stack": 408}, "spills: 408 bytes of stack"),
         ({"shared": 300_000}, "300000 bytes of shared memory"),
-        ({"hgmma": False}, "does not use the matrix units"),
+        ({"multiply": []}, "does not use the matrix units"),
+        ({"multiply": ["HMMA"]}, "does not use the matrix units"),
         ({"ptx": {"ld": [16, 64]}}, "ld moves 64 bits at a time"),
+        ({"target": "sm_80", "multiply": ["HMMA"]}, None),
+        ({"target": "gfx942", "multiply": ["v_mfma_f32_32x32x8_bf16"], "shared": 1 << 20}, None),
         ({}, None),
     ],
 )
 def test_what_is_wrong_is_named(change, complaint):
     good = {
-        "error": "", "stack": 0, "registers": 99, "shared": 1024, "matrix": True, "hgmma": True,
+        "kernel": "_matmul_kernel", "target": "sm_90", "error": "", "stack": 0, "registers": 99,
+        "shared": 1024, "limit": 227 << 10, "matrix": True, "multiply": ["HGMMA"],
         "wide": True, "ptx": {"ld": [32, 128], "st": [16, 128]},
     }  # fmt: skip
-    found = list(complaints("sm_90", good | change))
+    found = list(complaints(good | change))
     assert len(found) == bool(complaint) and (not complaint or found[0].startswith(complaint))
 
 
 if __name__ == "__main__":
-    compile_share(*sys.argv[1:3], *map(int, sys.argv[3:5]))
+    compile_share(sys.argv[1], *map(int, sys.argv[2:4]))

@@ -142,6 +142,15 @@ def test_steps_end_at_their_number():
     assert path.epochs.tolist() == list(range(8))
 
 
+def test_a_path_says_in_one_line_what_it_did():
+    path = descend(course_line(0.64), [0.0], SGD(0.1), tolerance=0.001)
+    assert repr(path) == "<Path of 8 steps to (0.950044), loss 0.44462: step size close to 0>"
+    assert repr(descend(course_line(), [0.0, 1.0], SGD(0.0), 1, 0.0)) == (
+        "<Path of 1 step to (0, 1), loss 1.06: maximum number of steps>"
+    )
+    assert repr(descend(course_line(), [0.0, 1.0], SGD(1.0))).endswith(", loss inf: diverged>")
+
+
 def test_steps_shrink_though_the_rate_does_not():
     path = descend(course_line(0.64), [0.0], SGD(0.1))
     assert (np.diff(np.abs(path.step_sizes[:, 0])) < 0).all()

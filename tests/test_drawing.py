@@ -7,7 +7,16 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from refnet.drawing import COLOURS, WRITES, outline, printable, shape_text, to_dot, to_mermaid
+from refnet.drawing import (
+    COLOURS,
+    WRITES,
+    legend,
+    outline,
+    printable,
+    shape_text,
+    to_dot,
+    to_mermaid,
+)
 from refnet.entries import Entry
 from refnet.errors import ArgumentError, UnknownNameError
 
@@ -285,10 +294,10 @@ def test_what_flows():
     edges = {(e.source, e.target, e.writes): e.label for e in outline(two_layers()).edges}
     assert edges["x", "hidden/linear", False] == "?×64"
     assert edges["gradients/one", "gradients/loss/mean_vjp", False] == "scalar"
-    assert edges["loss/entropy", "gradients/loss/entropy_vjp", False] == ":1 ?×1, :2 ?×1"
+    assert edges["loss/entropy", "gradients/loss/entropy_vjp", False] == "?×1, ?×1"
     assert edges["sgd/hidden/bias", "hidden/bias", True] == "writes"
     closed = {(e.source, e.target, e.writes): e.label for e in outline(two_layers(), 1).edges}
-    assert closed["hidden/", "gradients/", False] == "?×128, 64×128 +1"
+    assert closed["hidden/", "gradients/", False] == "3 tensors"
     assert closed["sgd/", "hidden/", True] == "writes"
     assert ("sgd/", "sgd/", False) not in closed
 
@@ -455,6 +464,30 @@ def test_edges_lead_down_from_row_to_row(picture_of, entries, depth):
         assert [place.label for place in chain if place.label] == [reads[ends]]
     upwards = [ends for ends, chain in picture.chains.items() if chain[0].box.key == ends[1]]
     assert len(upwards) == ((entries, depth) == (circle(), 1))
+
+
+def test_edges_end_below_the_shadow_of_a_scope(picture_of):
+    from refnet.plot.graphs import SHADOW, STUB
+
+    picture = picture_of(two_layers(), 1)
+    scope, leaf = picture.boxes["hidden/"], picture.boxes["x"]
+    for place, shadow in ((scope, SHADOW), (leaf, 0.0)):
+        middle = (picture.tops[place.row] + picture.bottoms[place.row]) / 2
+        height = 2 * (middle - picture._end(place, -1))
+        assert picture._end(place, 1) == pytest.approx(middle + height / 2 + shadow)
+        assert picture._end(place, 1) <= picture.bottoms[place.row] + 1e-9  # a head needs the stub
+    assert STUB > 4.5
+
+
+def test_the_legend_explains_what_is_in_use():
+    def shown(entries, depth=None):
+        return [[sign for sign, _ in row] for row in legend(outline(entries, depth))]
+
+    kinds = ["placeholder", "variable", "constant", "op"]
+    assert shown(two_layers()) == [kinds, ["write", "?", "→"]]
+    assert shown(two_layers(), 1) == [["placeholder", "scope"], ["write", "?"]]
+    assert shown(circle()) == [["placeholder", "op"], ["→"]]
+    assert shown(circle()[:1]) == [["placeholder"], ["→"]]
 
 
 def test_what_reads_nothing_stands_right_above_its_reader(picture_of):

@@ -23,10 +23,11 @@ LEVELS = [
     {"agreement", "tensor", "backpropagation"},
     {"creation", "plan", "serialization", "drawing"},
     {"graph"},
-    {"comparison", "session"},
+    {"comparison", "session", "shadow"},
     {OTHER},
     {"models"},
-    {"cli", "__main__", ""},  # "" is the package itself, which gathers the names a user types
+    # "" is the package itself, which gathers the names a user types
+    {"cli", "__main__", "check", "report", "machine", ""},
 ]
 OUTSIDE = {  # what each package may use besides the standard library and itself
     REFNET: {"numpy", "rich", "safetensors", "matplotlib", "tensorboard"},

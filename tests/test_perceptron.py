@@ -11,7 +11,7 @@ import refnet
 from refnet.errors import ArgumentError, DataError, DTypeError, NotReadyError, ShapeError
 from refnet.perceptron import Perceptron, largest_margin, mistake_bound
 from refnet.plot.figure import BLUE, ORANGE, RED
-from refnet.plot.perceptron import approximations, decision_boundary
+from refnet.plot.perceptron import approximations, decision_boundary, responsibilities
 
 CORNERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 GATES = {"AND": [0, 0, 0, 1], "OR": [0, 1, 1, 1], "NAND": [1, 1, 1, 0]}
@@ -253,8 +253,10 @@ def test_planes_that_do_not_separate():
         mistake_bound(CORNERS, GATES["AND"], [1, 1, 1], -2)
     with pytest.raises(DataError, match=r"no plane separates.*positive a at 4 examples"):
         largest_margin(CORNERS, XOR)
-    with pytest.raises(DataError, match="no plane separates these labels"):
+    with pytest.raises(DataError, match=r"no plane separates these labels: Σ a t \(x, 1\)"):
         largest_margin([[1.0], [1.0]], [0, 1])
+    with pytest.raises(DataError, match=r"these labels with a margin above 1.4e-05: Σ"):
+        largest_margin([[1.0], [1.000001]], [0, 1])  # a plane does, but the margin is too small
 
 
 # -- what one neuron cannot learn ----------------------------------------------------------------
@@ -412,6 +414,51 @@ def test_approximations(tmp_path, looked_at):
     looked_at.pixels(
         approximations(x, np.sin(x), {1: np.sin(x)}, tmp_path / "b.png")
     )  # no error at all
+
+
+def test_a_circle_is_drawn_with_the_order_of_its_lines(monkeypatch):
+    monkeypatch.setattr("refnet.plot.perceptron.save", lambda figure, path: figure)
+    stuck = Perceptron().fit(CORNERS, XOR)
+    (ax,) = decision_boundary(stuck, CORNERS, XOR, "a.png").axes
+    places = {text.get_text(): np.array(text.get_position()) for text in ax.texts}
+    assert sorted(places) == ["1", "2", "3", "4"]  # epoch 3 made four mistakes
+    for number, (w, b) in enumerate(stuck.history[-4:], 1):
+        assert places[f"{number}"] @ w + b == pytest.approx(0)
+        assert (ax.get_xlim()[0] < places[f"{number}"]).all()
+    (ax,) = decision_boundary(Perceptron().fit(CORNERS, GATES["AND"]), CORNERS, XOR, "a.png").axes
+    assert not ax.texts
+
+
+def test_the_axis_of_the_largest_errors_has_whole_decades(monkeypatch):
+    monkeypatch.setattr("refnet.plot.perceptron.save", lambda figure, path: figure)
+    x = np.linspace(0, 1, 50)
+    fits = {1: x + 0.3, 2: x + 0.02, 4: x + 0.004}
+    axes = approximations(x, x, fits, "a.png").axes
+    (last,) = (ax for ax in axes if ax.get_title().startswith("largest error"))
+    low, high = last.get_ylim()
+    assert last.get_yscale() == last.get_xscale() == "log"
+    assert low < 1e-3
+    assert high > 1
+    assert {1e-3, 1e-2, 1e-1, 1.0} <= set(last.get_yticks())
+
+
+def test_responsibilities(tmp_path, looked_at):
+    outputs = {"x": [1.0, -1.0], "h": [0.2, 0.4, 0.6], "a": [0.9]}
+    deltas = [[0.1, -0.2, 0.0], [0.3]]
+    kernels = [np.ones((2, 3)), np.ones((3, 1))]
+    slopes = [np.full((2, 3), -0.1), np.full((3, 1), 0.2)]
+    path = responsibilities(outputs, deltas, kernels, slopes, tmp_path / "a.png")
+    image = looked_at.pixels(path)
+    assert looked_at.contains(image, BLUE)  # an edge that may rise
+    assert looked_at.contains(image, ORANGE)
+    falling = [-part for part in slopes]
+    other = responsibilities(outputs, deltas, kernels, falling, tmp_path / "b.png")
+    assert (looked_at.pixels(other) != image).any()
+    with pytest.raises(ShapeError, match=re.escape("layers of [2, 3, 1] nodes")):
+        responsibilities(outputs, deltas, kernels[::-1], slopes, tmp_path / "c.png")
+    with pytest.raises(ShapeError, match=re.escape("layers of [2] nodes")):
+        responsibilities({"x": [1.0, 2.0]}, [], [], [], tmp_path / "c.png")
+    assert not (tmp_path / "c.png").exists()
 
 
 def test_what_cannot_be_drawn(tmp_path):

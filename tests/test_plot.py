@@ -92,6 +92,26 @@ def test_pictures_of_a_descent_with_one_parameter(tmp_path):
     assert (images[0] != images[1]).any()
 
 
+def named(figure):
+    """The names in the legends of a figure and of its panels."""
+    legends = [*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
+    return sorted(text.get_text() for legend in legends for text in legend.get_texts())
+
+
+def test_signs_in_pictures_of_a_descent_are_explained_once(monkeypatch):
+    monkeypatch.setattr("refnet.plot.descent.save", lambda figure, path: figure)
+    line = descent.course_line(slope=0.64)
+    paths = {f"{rate}": descent.descend(line, [0.0], SGD(rate), 9) for rate in (0.05, 0.3)}
+    curve = plot.steps_on_curve(line, paths, "a.png")
+    assert named(curve) == ["minimum", "steps", "tangent: the derivative"]
+    line = descent.course_line()
+    paths = {f"{rate}": descent.descend(line, [0.0, 1.0], SGD(rate), 9) for rate in (0.01, 0.05)}
+    assert named(plot.paths_on_surface(line, paths, "a.png")) == [
+        "0.01", "0.05", "minimum", "start",
+    ]  # fmt: skip
+    assert named(plot.paths_on_surface(line, paths, "a.png", panels=True)) == ["minimum", "start"]
+
+
 def test_pictures_of_a_descent_with_two_parameters(tmp_path):
     line = descent.Line([0.5, 2.3, 2.9], [1.4, 1.9, 3.2], mean=True)
     paths = {

@@ -108,7 +108,8 @@ assert (refnet.tensor([1, 2]) / 2).dtype == "float64"
 halves = refnet.tensor([1, 2]).astype("float32") / 2
 assert halves.dtype == "float32"
 
-# What cannot be a tensor is an error that says so. All errors of refnet are a `RefnetError`.
+# What cannot be a tensor is an error that says so. All errors that refnet raises itself are a
+# `RefnetError`; a file that is missing remains Python's own FileNotFoundError.
 
 for wrong in ([[1, 2], [3]], "seven"):
     try:
@@ -299,10 +300,21 @@ assert not np.array_equal(T, R)
 x = refnet.tensor([1.5, 2.5])
 print(f"\n{x!r}\n  as an array: {x.numpy()!r}, its first as a number: {x[0].item()!r}")
 assert isinstance(x.numpy(), np.ndarray)  # copy it before you write into it: it may be x's memory
-assert np.array_equal(np.asarray(x), x.numpy())  # so NumPy's functions take tensors
+assert np.array_equal(np.asarray(x), x.numpy())  # np.asarray and np.array take tensors
 assert type(x[0].item()) is float
 assert [z.item() for z in x] == [1.5, 2.5]
 assert int(refnet.tensor(3)) == 3
+
+# NumPy's mathematics does not take them, since its results would have forgotten where they came from.
+# refnet's own functions do; or hand over the array, x.numpy().
+
+try:
+    np.sqrt(x)
+except TypeError as error:
+    print(f"  np.sqrt(x): {type(error).__name__}: {error}")
+else:
+    raise AssertionError("this should have failed")
+assert np.array_equal(ops.sqrt(x), np.sqrt(x.numpy()))
 
 # `tensor(array)` copies. `from_dlpack` does not: DLPack is how libraries lend each other memory, so
 # what is written on one side is seen on the other.

@@ -21,7 +21,6 @@ import numpy as np
 import refnet
 from refnet import datasets, layers, losses, optimizers, plot
 from refnet.errors import GraphError, MissingPackageError, NotReadyError, RefnetError, ShapeError
-from refnet.plan import Plan
 
 SHORT = os.environ.get("REFNET_LESSON") == "short"  # how the tests run it
 EPOCHS = 1 if SHORT else 10
@@ -102,6 +101,16 @@ assert [t.name for t in y.node.inputs] == ["line/matmul", "b"]  # as in lesson 2
 
 print("line/y was written in", entries["line/y"].line)
 
+# A line that computes with a placeholder adds its ops each time it runs. Run a cell of a notebook
+# twice, and they are there twice: make the graph anew in the same cell.
+
+with refnet.Graph() as again:
+    z = refnet.placeholder((), name="z")
+    for _ in range(2):
+        twice = z * 2.0
+print("The same line, run twice:", [e.name for e in again.entries() if e.op])
+assert len(again.nodes) == 2
+
 # What is known already is not written down. It is computed once, while you write, and stands in the
 # graph as a constant:
 
@@ -112,6 +121,16 @@ with refnet.Graph() as small:
 print(f"60 * 60 * 24 became the constant {constant.value}; ops left: {len(small.nodes)}")
 assert constant.value == 86_400
 assert len(small.nodes) == 1
+
+# So do random numbers. `refnet.random.normal` needs nothing that waits: it draws as the line is
+# written, and what it drew is a constant, the same in every run.
+
+with refnet.Graph() as chance:
+    z = refnet.placeholder((3,), name="z")
+    noisy = z + refnet.random.normal((3,))
+runs = [refnet.Session(chance).run(noisy, {z: np.zeros(3)}) for _ in range(2)]
+print("Drawn once:", *runs)
+assert np.array_equal(*runs)
 
 
 # -- 4. A session runs a graph ---------------------------------------------------------------------
@@ -145,14 +164,15 @@ assert np.isclose(session.run(loss, {x: points, target: result + 3.0}), 9.0)
 
 assert session.run(loss, {y: [[1.0], [2.0]], target: [[0.0], [0.0]]}) == 2.5  # (1² + 2²) / 2
 
-# A session writes its work down as a small program, one line an operation, and runs that. A plan is
-# this program: v0 to v3 are x, target, w and b, and each c is a constant. It gives back the memory of
-# what nobody needs any more.
+# A session writes its work down as a small program, one line an operation, and runs that. `source`
+# shows it, for some fetches and what is to be fed: v0, v1 ... are first the feeds, then the variables,
+# then the results; each c is a constant. It gives back the memory of what nobody needs any more.
 
-for fetch in (y, loss):
-    plan = Plan([x, target, w, b], [fetch])
-    print(f"\nFor {fetch.name!r}, {plan.steps} steps:\n\n{plan.source}")
-assert Plan([x, w, b], [y]).steps == 2
+for fetch, fed in ((y, [x]), (loss, [x, target])):
+    print(f"\nFor {fetch.name!r}:\n\n{session.source(fetch, fed)}")
+assert session.source(y, [x]).count(" = ") == 2  # a product and a sum
+assert "subtract" not in session.source(y, [x])
+assert "subtract" in session.source(loss, [x, target])
 
 
 # -- 5. Variables live in a session ----------------------------------------------------------------
@@ -248,6 +268,22 @@ assert session.run("adam/iterations") == EPOCHS * 45  # 1438 digits make 45 batc
 session.assign("adam/learning_rate", 0.001)
 assert np.isclose(session.run("adam/learning_rate"), 0.001)
 
+# Dropout draws at random too, but from a key that is a variable. `train` moves the key on; a run of
+# anything else leaves it, and gets the same mask again:
+
+with refnet.Graph() as dropping:
+    z = refnet.placeholder((None, 8), name="z")
+    kept = layers.Dropout(0.5, seed=1)(z, training=True)
+    step = optimizers.SGD(0.1).minimize((layers.Dense(1)(kept) ** 2.0).mean())
+masks, once = refnet.Session(dropping), {z: np.ones((1, 8))}
+drawn = [masks.run(kept, once), masks.run(kept, once)]
+masks.run(step, once)
+drawn.append(masks.run(kept, once))
+for mask, when in zip(drawn, ("the mask", "again", "after `train`"), strict=True):
+    print(f"  {when:14} {mask[0]}")
+assert np.array_equal(drawn[0], drawn[1])
+assert not np.array_equal(drawn[0], drawn[2])
+
 
 # -- 8. "The graph can be saved to be executed in the future" --------------------------------------
 #
@@ -278,10 +314,10 @@ assert there.tobytes() == here.tobytes()
 print("The probabilities are the same to the last bit.")
 
 # Training goes on from the file too, as if it had never stopped: Adam's memory is among the variables,
-# and `train` among the groups.
+# and `train` among the groups. So is the learning rate, which section 7 has changed.
 
 again = refnet.Session(refnet.Graph.load(path))
-again.assign("adam/learning_rate", 0.001)
+assert np.isclose(again.run("adam/learning_rate"), 0.001)
 session.run(train, {pixels: x_train[:32], labels: y_train[:32]})
 again.run("train", {"pixels": x_train[:32], "labels": y_train[:32]})
 for name, value in session.values().items():
@@ -294,6 +330,9 @@ for name, value in session.values().items():
 # `Session(graph, "triton")` runs it on Triton's kernels. And since the operations have names, both
 # sides can be laid beside each other, one operation after the other: how far are the results apart,
 # where does it begin, and is the operation itself within the error that its row in TABLE allows?
+# "error / bound" is how far an operation is from the exact result, given the inputs that the other side
+# had, divided by what its row allows it there: more than 1 is a fault. Without fetches, `compare`
+# takes all operations but those that write, such as Adam's, since it must not change a variable.
 
 feeds = {pixels: x_test[:32], labels: y_test[:32]}
 try:

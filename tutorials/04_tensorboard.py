@@ -173,7 +173,9 @@ for run in sorted(folder.parent for folder in RUNS.rglob("events.out.tfevents.*"
 #   the pale line is what was written.
 #
 # SCALARS   epoch_loss: does it fall? Where the curve of the validation turns upwards and that of the
-#   training goes on falling, the network has begun to learn the pictures by heart.
+#   training goes on falling, the network has begun to learn the pictures by heart. The curves of
+#   evaluation_..._vs_iterations are the validation's too, over steps in the place of epochs, so that
+#   trainings with batches of different size can be compared.
 #
 # GRAPHS   Data flow from the bottom to the top; shapes stand beside the edges, ? being the length of
 #   the batch. Double-click a box to open it, click a node to see its attributes and the line of your
@@ -182,9 +184,14 @@ for run in sorted(folder.parent for folder in RUNS.rglob("events.out.tfevents.*"
 # HISTOGRAMS, DISTRIBUTIONS   One slice for each epoch, the latest in front. hidden/kernel/histogram:
 #   weights that spread from where they started are learning; a slice that never changes is a layer
 #   that does not learn. hidden/kernel/gradient: gradients that shrink towards zero say that the
-#   training has arrived, or, if the loss is still high, that they vanish on their way down.
+#   training has arrived, or, if the loss is still high, that they vanish on their way down. And
+#   sums/..., from section 2: from the block of one number, slice by slice, to the bell of twelve.
 #
 # IMAGES   mistakes: 4 → 9 is a 4 that was taken for a 9. Move the slider to go from epoch to epoch.
+#   digits/first 40: what there is to learn from.
+#
+# TEXT   digits/about: what was written with add_text, as Markdown. Here it says how many digits there
+#   are; it is the place for whatever you want to know about a run a year later.
 
 print(
     f"\nNow start TensorBoard, and open the address it prints:\n\n    tensorboard --logdir {RUNS}"

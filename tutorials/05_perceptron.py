@@ -80,13 +80,15 @@ assert (neuron.weights == w).all()
 assert neuron.bias == b
 assert neuron.mistakes_per_epoch == mistakes[1:]
 assert (neuron.predict(corners) == AND).all()
+assert neuron.decision_function([[1, 1]]) == 0  # the threshold, just reached
 
 
 # -- 4. What it draws is a line --------------------------------------------------------------------
 #
 # All x with x · w + b = 0 lie on a line (a plane in three dimensions, a hyperplane in more). On its
 # one side the neuron says 1, on the other 0. Learning moves the line, and stops as soon as it has
-# every example on the right side, be it narrowly.
+# every example on the right side, or on the line where that counts as right: f = 0 says 1. So it is
+# with AND, whose (1, 1) lies on the line exactly (see and.png).
 
 gates = {"AND": [0, 0, 0, 1], "OR": [0, 1, 1, 1], "NAND": [1, 1, 1, 0]}
 print("\n  gate   weights     bias   mistakes")
@@ -153,12 +155,15 @@ print(f"Of new digits, it answers {six.score(x_test, y_test == 6):.1%} right.")
 assert six.converged
 assert six.mistakes <= bound
 
-# Not every question is of that kind. Is it an 8?
+# Not every question is of that kind. Is it an 8? No plane answers that, and this is the proof: some
+# examples, each with a weight a > 0, so that Σ a t (x, 1) is 0 (but for rounding). A plane (w, b) with
+# all examples on their right sides would have every t (x · w + b) > 0, and so a positive sum of them;
+# but that sum is Σ a t (x, 1) · (w, b) = 0.
 
 try:
     largest_margin(x_train, y_train == 8)
 except DataError as error:
-    print(f"Is it an 8? {str(error).partition(':')[0].capitalize()}.")
+    print(f"Is it an 8: {error}.")
 else:
     raise AssertionError("a plane separates the 8s")
 
@@ -172,8 +177,9 @@ stuck = refnet.Perceptron().fit(corners, XOR)
 print(f"\nXOR: {stuck}")
 
 # After an epoch its weights were those it had had before. The next epoch begins in the same state,
-# so it will do the same things, and so for ever: this is a proof that it never converges. It is not
-# the rule's fault. Minsky and Papert (1969): no weights do it. They would have to satisfy
+# so it will do the same things, and so for ever: this is a proof that it never converges. The picture
+# stuck.png numbers the four lines that it goes through. It is not the rule's fault. Minsky and Papert
+# (1969): no weights do it. They would have to satisfy
 #
 #     (0, 0) → 0:              b < 0
 #     (0, 1) → 1:        w_2 + b ≥ 0
@@ -261,7 +267,7 @@ plots = [
         "cloud.png",
         "A perceptron parts a cloud",
     ),
-    (stuck, corners, XOR, "stuck.png", "XOR: round and round"),
+    (stuck, corners, XOR, "stuck.png", "XOR: four lines, round and round"),
     (by_hand, corners, XOR, "by_hand.png", "XOR by hand: OR and NAND, then AND"),
     (learned, corners, XOR, "learned.png", "XOR, learned by gradient descent"),
 ]

@@ -96,16 +96,16 @@ assert trained_on_xor("tanh") < 0.01
 #
 #     y(x) = c_0 + Σ_i (c_i - c_{i-1}) step(x - e_i)
 #
-# e_i are the edges, c_i the heights, n + 1 of them. If the slope of the curve is nowhere above S, the
-# error is nowhere above S h/2, h being the width of the bumps: as small as you like, with enough of
-# them.
+# e_i are the edges, c_i the heights, n + 1 of them. If the curve is nowhere steeper than S, up or down,
+# |slope| ≤ S, the error is nowhere above S h/2, h being the width of the bumps: as small as you like,
+# with enough of them.
 
 LOW, HIGH = -np.pi, np.pi
 x = np.linspace(LOW, HIGH, 2000)
 
 
 def curve(x):
-    return np.sin(x) + 0.5 * np.sin(3 * x)  # slope at most 1 + 1.5, curvature at most 1 + 4.5
+    return np.sin(x) + 0.5 * np.sin(3 * x)  # |slope| ≤ 1 + 1.5, |second derivative| ≤ 1 + 4.5
 
 
 def one_hidden_layer(activation, kernel, bias, heights, offset):
@@ -140,7 +140,7 @@ assert bump.predict([[0.5], [1.5], [2.5]])[:, 0].tolist() == [0, 1, 0]
 #
 # A sigmoid of steep slope k is nearly a step: σ(k (x - e)). ReLUs, max(0, x - e), change the slope
 # at e instead of the height, and so make a line of straight pieces from point to point of the curve.
-# Its error falls with h², not h: it is at most C h²/8, where C is the largest curvature.
+# Its error falls with h², not h: it is at most C h²/8, where C is the largest |second derivative|.
 
 
 def straight_pieces(n):

@@ -17,6 +17,7 @@ import refnet
 from refnet import activations, datasets, layers, plot
 from refnet.diagnostics import dead_neurons, gradient_norms
 from refnet.errors import MissingPackageError
+from refnet.plot.figure import BLUE, GREY, RED, new_figure, save
 
 SHORT = os.environ.get("REFNET_LESSON") == "short"  # how the tests run it
 DEPTH = 10 if SHORT else 40
@@ -52,34 +53,12 @@ assert not slope.any()
 
 # -- 2. Linear -------------------------------------------------------------------------------------
 #
-# The slides say that back-propagation is not possible with it, because its derivative is a constant.
-# The derivative is a constant, 1, and back-propagation works: what passes through is multiplied by 1.
-# Here is a network of two linear layers, one weight nudged and the same weight by back-propagation:
+# The derivative is a constant, 1. The course says that back-propagation is not possible then; lesson 6,
+# section 2, trains such a network, and shows what does fail: its layers collapse into one. In
+# back-propagation, what passes through a linear neuron is multiplied by 1.
 
-show("linear", "x")
-rng = np.random.default_rng(0)
-x, y = rng.normal(size=(8, 3)), rng.normal(size=(8, 2))
-W1, W2 = rng.normal(size=(3, 4)), rng.normal(size=(4, 2))
-
-
-def loss_of(W1):
-    return float(((x @ W1 @ W2 - y) ** 2).sum())
-
-
-first = refnet.tensor(W1)
-hidden = activations.linear(refnet.tensor(x) @ first)
-error = activations.linear(hidden @ refnet.tensor(W2)) - refnet.tensor(y)
-by_backpropagation = refnet.gradients((error * error).sum(), first).numpy()[1, 2]
-nudge = np.zeros_like(W1)
-nudge[1, 2] = 1e-5
-by_nudging = (loss_of(W1 + nudge) - loss_of(W1 - nudge)) / 2e-5
-print(f"   ∂L/∂w by nudging {by_nudging:.6f}, by back-propagation {by_backpropagation:.6f}")
-assert np.isclose(by_nudging, by_backpropagation, rtol=1e-7)
-
-# What fails is the other thing on the slide: layers collapse into one. (x W1) W2 = x (W1 W2).
-
-assert np.allclose((x @ W1) @ W2, x @ (W1 @ W2))
-print("   Two linear layers are one: (x W1) W2 = x (W1 W2), checked.")
+_, slope = show("linear", "x")
+assert (slope == 1).all()
 
 
 # -- 3. Sigmoid ------------------------------------------------------------------------------------
@@ -87,11 +66,12 @@ print("   Two linear layers are one: (x W1) W2 = x (W1 W2), checked.")
 # Any number becomes one between 0 and 1. Its gradient σ(1 - σ) is 1/4 at most, at 0, and at ±3 it has
 # fallen to 0.0452: small, not zero.
 
+rng = np.random.default_rng(0)
 y, slope = show("sigmoid", "1 / (1 + e⁻ˣ)")
 assert slope.max() == slope[2] == 0.25
 assert np.isclose(slope[4], 0.0451766597, atol=1e-9)
 
-# "A probability", say the slides, since it lies between 0 and 1. That is not enough. Here, yes or no
+# "A probability", says the course, since it lies between 0 and 1. That is not enough. Here, yes or no
 # is drawn with the probability σ(x). One model says σ(x), another σ(4x). Both decide the same, being
 # above ½ for the same x. But when the second says "more than 90 %", is it right that often?
 
@@ -132,8 +112,8 @@ assert slope.tolist() == [0, 0, 0, 1, 1]
 _, slope = show("leaky_relu", "max(0.1 x, x)")
 assert slope.tolist() == [0.1, 0.1, 0.1, 1, 1]
 
-# Parametric ReLU learns the slope a of the negative side: x for x > 0, else a x. The slides write
-# max(a x, x). That is the same only as long as a ≤ 1:
+# Parametric ReLU learns the slope a of the negative side: x for x > 0, else a x. The course
+# writes max(a x, x). That is the same only as long as a ≤ 1:
 
 print("\nprelu: x for x > 0, else a x")
 for a in (0.25, 1.0, 2.0):
@@ -148,9 +128,9 @@ by_a = refnet.gradients(refnet.ops.prelu(refnet.tensor(np.array(POINTS)), a).sum
 print(f"   ∂L/∂a at the points above: {by_a.item()} = -3 - 1")
 assert by_a.item() == -4
 
-# ELU bends towards -α along an exponential (the slides say a log curve). Its derivative for x < 0 is
+# ELU bends towards -α along an exponential (the course says a log curve). Its derivative for x < 0 is
 # α eˣ, and f(x) + α is the same number. At 0 the two sides meet with the slopes α and 1. For α = 1
-# these agree; for any other α there is a kink at 0, and the 1 on the slide is the right-hand slope.
+# these agree; for any other α there is a kink at 0, and the 1 of the course is the right-hand slope.
 
 for alpha in (1.0, 0.5):
     y, slope = show("elu", f"x for x ≥ 0, else {alpha} (eˣ - 1)", alpha=alpha)
@@ -165,28 +145,30 @@ for alpha in (1.0, 0.5):
 
 # -- 6. Softmax ------------------------------------------------------------------------------------
 #
-# For a whole layer at once: positive numbers that sum to 1.
+# For a whole layer at once: positive numbers that sum to 1. Lesson 7, section 4, shows what it does to
+# the scores of the course, and that it is neither a row of sigmoids nor a choice of the largest. Here
+# is its gradient, the part that is missing there. Each p depends on every z, so it is a table:
 #
-#     softmax(z)_i = e^(z_i) / Σ_j e^(z_j)
-#
-# Sigmoids do not sum to 1, nor need they: 0.8 + 0.9 + 0.7 + 0.8 + 0.6 = 3.8 is fine where several
-# labels may hold at once. With the scores of the course:
+#     softmax(z)_i = e^(z_i) / Σ_j e^(z_j)        ∂p_i/∂z_j = p_i ((1 if i = j, else 0) - p_j)
 
-z = np.array([1.8, 0.9, 0.68])
+z = refnet.tensor(np.array([1.8, 0.9, 0.68]))
 p = activations.softmax(z)
-print("\nsoftmax of", z.tolist(), "is", p.round(2).tolist(), "with sum", round(float(p.sum()), 12))
-assert p.round(2).tolist() == [0.58, 0.23, 0.19]
+table = np.array([refnet.gradients(p[i], z).numpy() for i in range(3)])  # one row for each p
+print("\nsoftmax: e^(z_i) / Σ_j e^(z_j), of", z.numpy(), "is", p.numpy().round(2))
+for i, row in enumerate(table):
+    print(f"   ∂p_{i + 1}/∂z  ", *(f"{value:7.4f}" for value in row))
+p = p.numpy()
+assert np.allclose(table, np.diag(p) - np.outer(p, p))
 
-# "The function returns 1 for the largest" - it does not; that would be argmax, which has no useful
-# gradient. Softmax comes close only where one score is far ahead:
+# A score that rises takes from the others what its own p gains: every column sums to 0. And a p near 0
+# or 1 hardly moves, as with the sigmoid.
 
-for scale in (1, 5, 25):
-    print(f"   {scale:2} times these scores: {activations.softmax(scale * z).round(4).tolist()}")
-assert p.max() < 0.6 and activations.softmax(25 * z).max() > 0.999
-
-# It is related to the sigmoid: with two classes, scores x and 0, the first gets σ(x).
-
-assert np.isclose(activations.softmax([1.3, 0.0])[0], activations.sigmoid(1.3))
+assert np.allclose(table.sum(axis=0), 0)
+sure = activations.softmax(25 * z.numpy())
+print(
+    f"   25 times these scores: largest p {sure.max():.6f}, its slope {sure[0] * (1 - sure[0]):.1e}"
+)
+assert sure[0] * (1 - sure[0]) < 1e-8
 
 
 # -- 7. Swish --------------------------------------------------------------------------------------
@@ -226,7 +208,7 @@ assert suited["swish"][0] < suited["relu"][0]
 
 # With ReLU, half of the units pass nothing on. He's weights are larger by √2 and make up for it; for
 # linear layers they are too large, and the gradient explodes. So it is activation and weights
-# together. And the slide's "swish for more than 40 layers" is advice, not a law: before training, its
+# together. And the course's "swish for more than 40 layers" is advice, not a law: before training, its
 # gradients come through no better than ReLU's.
 
 
@@ -314,14 +296,32 @@ for network in ("dense", "CNN", "RNN"):
 
 pictures = Path("runs") / "08_activations"
 curves = ["binary_step", "linear", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "swish"]
+
+
+def draw_prelu(path):
+    """PReLU has a slope to learn, and so no single curve: three slopes, and what max(a x, x) would be."""
+    x = np.linspace(-2, 2, 401)
+    with new_figure((12, 3.6), (1, 3), sharey=True) as (figure, axes):
+        for ax, a in zip(axes.flat, (0.25, 1.0, 2.0), strict=True):
+            ax.plot(x, refnet.ops.prelu(x, a), color=BLUE, lw=2, label="f(x)")
+            ax.plot(x[x <= 0], 0 * x[x <= 0] + a, color=RED, ls="--", lw=2, label="f'(x)")
+            ax.plot(x[x > 0], 0 * x[x > 0] + 1, color=RED, ls="--", lw=2)
+            ax.plot(x, np.maximum(a * x, x), color=GREY, ls=":", lw=2, label="max(a x, x)")
+            ax.set_title(f"a = {a:g}", fontsize=12)
+        axes[0, 0].legend(loc="upper left")
+        figure.suptitle("prelu: x for x > 0, else a x")
+        save(figure, path)
+
+
 try:
     plot.activation_curves(curves, pictures / "curves.png")
+    draw_prelu(pictures / "prelu.png")
     for found, kind, limit in ((norms, "orthogonal", bound), (suited, "He's", None)):
         drawn = {name: found[name] for name in ("linear", "tanh", "relu", "swish", "sigmoid")}
         file = pictures / f"depth_{'he' if limit is None else kind}.png"
         plot.gradients_through_depth(
             drawn, file, f"A gradient on its way down, {kind} weights", limit
         )
-    print(f"\nPictures: {pictures}/curves.png, depth_orthogonal.png and depth_he.png")
+    print(f"\nPictures: {pictures}/curves.png, prelu.png, depth_orthogonal.png and depth_he.png")
 except MissingPackageError as error:
     print(f"\nNo pictures: {error}")

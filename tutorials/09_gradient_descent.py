@@ -24,7 +24,8 @@ from refnet.optimizers import SGD
 #     prediction = intercept + slope · x
 #
 # A residual is what the prediction misses. The loss is the sum of the squared residuals. To begin
-# with, the slope is known, 0.64, and only the intercept is looked for.
+# with, the slope is known, 0.64, and only the intercept is looked for. `course_line` holds the three
+# points of the course, and knows the residuals, the loss and the gradient of the lines through them.
 
 line = course_line(slope=0.64)
 print("    x     y    prediction with intercept 0    residual")
@@ -52,9 +53,10 @@ assert np.isclose(derivative, -2 * (1.08 + 0.428 + 1.344), rtol=1e-12)
 # -- 3. Step by step -------------------------------------------------------------------------------
 #
 # Step size = derivative × learning rate;  new intercept = old intercept - step size. Then everything
-# again, until the step size is close to 0 (here: below 0.001) or 1000 steps are taken.
+# again, until the step size is close to 0 (here: less than 0.001 from it) or 1000 steps are taken.
+# A step size has the sign of the derivative: a negative one is a step to the right.
 #
-# The slide says "in practice, minimum learning rate is 0.001". What stops a descent is a minimum
+# The course says "in practice, minimum learning rate is 0.001". What stops a descent is a minimum
 # *step size* of 0.001. The learning rate, here 0.1, stays as it is.
 
 path = descend(line, [0.0], SGD(learning_rate=0.1), steps=1000, tolerance=0.001)
@@ -71,8 +73,11 @@ assert np.isclose(best, 2.852 / 3, rtol=1e-12)
 # And stopping is not arriving: here two thirds of the last step are still missing.
 
 missing = best - path.end[0]
-print(f"It is {missing:.6f} short of it; its last step was {-path.step_sizes[-1, 0]:.6f}.")
-assert np.isclose(missing, -2 / 3 * path.step_sizes[-1, 0])
+(last,) = path.step_sizes[-1]
+print(
+    f"It is {missing:.6f} short of it; its last step size was {last:.6f}, so {-last:.6f} to the right."
+)
+assert np.isclose(missing, -2 / 3 * last)
 
 
 # -- 4. Two parameters: the gradient ---------------------------------------------------------------
@@ -85,14 +90,14 @@ assert np.isclose(missing, -2 / 3 * path.step_sizes[-1, 0])
 # Together, as a vector, they are the gradient. It points the way the loss rises fastest; we go the
 # other way. (One derivative alone is a gradient too, of one number.)
 #
-# On the slide, two terms of ∂L/∂slope carry a square: -2 · 2.9 (3.2 - ...)². Is that right? Nudge the
+# In the course, two terms of ∂L/∂slope carry a square: -2 · 2.9 (3.2 - ...)². Is that right? Nudge the
 # slope and look:
 
 both = course_line()
 theta = np.array([0.0, 1.0])  # intercept 0, slope 1
 
 
-def as_on_the_slide(theta):
+def as_in_the_course(theta):
     r, x = both.residuals(theta), both.x
     return -2 * x[0] * r[0] - 2 * x[2] * r[2] ** 2 - 2 * x[1] * r[1] ** 2
 
@@ -100,18 +105,18 @@ def as_on_the_slide(theta):
 nudged = central_differences(both, theta)
 print(f"\n∂L/∂slope by nudging         {nudged[1]:9.5f}")
 print(f"         by the chain rule   {both.gradient(theta)[1]:9.5f}")
-print(f"         with the squares    {as_on_the_slide(theta):9.5f}   a misprint")
+print(f"         with the squares    {as_in_the_course(theta):9.5f}   a misprint")
 assert np.allclose(nudged, both.gradient(theta), atol=1e-8)
-assert abs(as_on_the_slide(theta) - nudged[1]) > 0.1
+assert abs(as_in_the_course(theta) - nudged[1]) > 0.1
 
 # A squared residual has lost its sign, so the misprinted formula cannot tell whether the line lies
 # above a point or below. Where the loss is smallest the true gradient is zero. The misprint is not:
 
 print(
     f"At the best line: gradient {np.abs(both.gradient(both.best())).max():.0e}, "
-    f"with the squares {as_on_the_slide(both.best()):.3f}"
+    f"with the squares {as_in_the_course(both.best()):.3f}"
 )
-assert abs(as_on_the_slide(both.best())) > 1
+assert abs(as_in_the_course(both.best())) > 1
 
 
 # -- 5. Down to least squares ----------------------------------------------------------------------
@@ -148,7 +153,7 @@ rates = {}
 for rate, what in [
     (0.002, "too small"),
     (0.1, "good"),
-    (1 / 6, "there in one step"),
+    (1 / 6, "the first step arrives"),
     (0.3, "oscillates"),
     (1 / 3, "for ever to and fro"),
     (0.35, "diverges"),

@@ -254,7 +254,7 @@ def softplus(x):
     return np.logaddexp(0, x)
 
 
-@softplus.vjp(error=ulp(4))
+@softplus.vjp(error=ulp(5))
 def softplus_vjp(g, x):
     r"""∂L/∂x = g · σ(x)"""
     return g * sigmoid(x)

@@ -15,6 +15,8 @@ from refnet.plot.figure import BLUE, GREEN, GREY, ORANGE, RED, new_figure, save
 
 COLOURS = (BLUE, RED, GREEN, ORANGE, "black")
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+START = {"marker": "D", "color": "black", "mfc": "white", "ms": 6, "zorder": 4}
+MINIMUM = {"marker": "*", "color": "black", "mec": "white", "ms": 13, "zorder": 5}
 
 
 def steps_on_curve(
@@ -22,8 +24,8 @@ def steps_on_curve(
 ) -> FilePath:
     """The loss as a curve over the intercept, and the steps of each descent on a panel of its own.
 
-    Short pieces of tangents show the derivative, where there is room for them. What leaves the
-    picture is cut off.
+    Short pieces of tangents show the derivative, where there is room for them; a star is the minimum.
+    What leaves the picture is cut off.
     """
     _require(line, paths, 1)
     best, lowest = float(line.best()[0]), line(line.best())
@@ -44,15 +46,18 @@ def steps_on_curve(
                 if np.abs(np.subtract(drawn, b)).min() > 0.3 * reach:
                     half = 0.16 * reach / np.hypot(1, slope * 1.5 * reach / height)
                     ends = np.array([-half, half])
-                    ax.plot(b + ends, loss + slope * ends, color=ORANGE, lw=3.5)
+                    look = {"color": ORANGE, "lw": 3.5, "label": "tangent: the derivative"}
+                    ax.plot(b + ends, loss + slope * ends, **look)
                     drawn.append(b)
-            ax.plot(visited, steps.losses, color=BLUE, lw=1, marker="o", ms=4.5)
+            ax.plot(best, lowest, label="minimum", ls="", **{**MINIMUM, "zorder": 1.5})
+            ax.plot(visited, steps.losses, color=BLUE, lw=1, marker="o", ms=4.5, label="steps")
             ax.set(xlim=(best - reach, best + reach), ylim=(lowest - 0.06 * height, max(curve)))
             how = "" if steps.ended == "maximum number of steps" else f": {steps.ended}"
             ax.set_title(f"{label}\n{len(steps)} steps{how}", fontsize=11)
             ax.set_xlabel(line.names[0])
         for ax in axes[:, 0]:
             ax.set_ylabel("loss")
+        _legend_below(figure, axes)
         figure.suptitle(title or "Steps of gradient descent")
         return save(figure, path)
 
@@ -93,8 +98,8 @@ def paths_on_surface(
 ) -> FilePath:
     """The loss over intercept and slope as a map with contours, and the ways down on it.
 
-    A diamond is where a descent starts, the star the minimum. With panels=True each gets a map of its
-    own. From one contour to the next but three, the loss above its minimum grows tenfold.
+    A white diamond is where a descent starts, the star the minimum. With panels=True each gets a map of
+    its own. From one contour to the next but three, the loss above its minimum grows tenfold.
     """
     _require(line, paths, 2)
     best = line.best()
@@ -124,13 +129,16 @@ def paths_on_surface(
             few = len(way) <= 60
             style = {"lw": 1.3 if few else 0.8, "marker": "o" if few else "", "ms": 2.5}
             ax.plot(*way.parameters.T, color=colour, **style, label=label)
-            ax.plot(*way.parameters[0], "D", color=colour, ms=6)
+            ax.plot(*way.parameters[0], ls="", label="start" if panels else "", **START)
             if panels:
                 ax.set_title(label, fontsize=11)
         for ax in axes.flat[:count]:
-            ax.plot(*best, "*", color="black", ms=13, mec="white", zorder=5)
+            ax.plot(*best, ls="", label="minimum", **MINIMUM)
             ax.set(xlim=across[[0, -1]], ylim=up[[0, -1]])
-        if not panels:
+        if panels:
+            _legend_below(figure, axes)
+        else:
+            axes[0, 0].plot([], [], ls="", label="start", **START)
             axes[0, 0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         figure.suptitle(title or "Ways down")
         return save(figure, path)
@@ -156,6 +164,16 @@ def excess_losses(
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         figure.suptitle(title or "How far above the minimum")
         return save(figure, path)
+
+
+def _legend_below(figure: Any, axes: Any) -> None:
+    """One legend for all panels, without the path of each, which its title names."""
+    named: dict[str, Any] = {}
+    for ax in axes.flat:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            if label != ax.get_title():
+                named.setdefault(label, handle)
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=len(named))
 
 
 def _require(line: Line, paths: Mapping[str, Path], parameters: int) -> None:

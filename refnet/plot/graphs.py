@@ -26,6 +26,7 @@ from refnet.drawing import (
     Edge,
     Outline,
     leaf,
+    legend,
     outline,
     parent,
     printable,
@@ -42,6 +43,7 @@ LINE, PADDING, BETWEEN = 11.0, 8.0, 16.0
 HEADER = 21.0  # the height of a frame's name
 BESIDE = 5.0  # how far the edge of a write runs beside the edge of the read
 STUB = 5.0  # how far an edge leads straight out of a box
+SHADOW = 3.0  # how far the box behind that of a scope shows
 SWEEPS, ROUNDS, STRAIGHTENING = 24, 60, 8
 PLENTY = 3_000
 
@@ -333,7 +335,7 @@ class Picture:
             slant = max([abs(p.x - n.x) for p in row for n in p.above], default=0.0)
             y += HEADER * starts + (min(max(0.06 * slant, 8.0) + 2 * STUB, 44.0) if i else 0.0)
             self.tops.append(y)
-            y += max([_box_height(p.box) if p.box else SIZES[1] + 5 for p in row], default=0.0)
+            y += max(map(_room_height, row), default=0.0)
             self.bottoms.append(y)
             y += PADDING * ends
         self.height = y
@@ -357,10 +359,10 @@ class Picture:
         return levels
 
     def _end(self, place: Place, side: int) -> float:
-        """The top (-1) or bottom (1) of a box, which stands in the middle of its row."""
+        """The top (-1) or bottom (1), with the shadow, of a box in the middle of its row."""
         assert place.box
         middle = (self.tops[place.row] + self.bottoms[place.row]) / 2
-        return middle + side * _box_height(place.box) / 2
+        return middle + side * _box_height(place.box) / 2 + max(side, 0) * _shadow(place.box)
 
     # -- ink --
 
@@ -369,11 +371,10 @@ class Picture:
         edges_of = [(p.x - p.width / 2, p.x + p.width / 2) for row in self.rows for p in row]
         edges_of += [(left, right) for left, _, right, _ in self.frames.values()]
         left, right = min(a for a, _ in edges_of), max(b for _, b in edges_of)
-        legend = self._legend_items()
-        legend_width = sum(_width(text) + 36 for _, text in legend) - 16
-        width = max(right - left, legend_width, _width(title, 12)) + 4 * PADDING
+        rows = legend(self.drawn)
+        width = max(right - left, *map(_row_width, rows), _width(title, 12)) + 4 * PADDING
         middle = (left + right) / 2
-        top, bottom = -16 - 3 * PADDING, self.height + 16 + 3 * PADDING
+        top, bottom = -16 - 3 * PADDING, self.height + 3 * PADDING + 16 * len(rows)
         figure.set_layout_engine("none")
         figure.set_size_inches(width / 72, (bottom - top) / 72)
         figure.set_dpi(min(DPI, MOST_PIXELS / max(figure.get_size_inches())))
@@ -381,7 +382,8 @@ class Picture:
         ax.set_axis_off()
         ax.set(xlim=(middle - width / 2, middle + width / 2), ylim=(bottom, top))
         _write(ax, middle, top + PADDING + 8, title, 12)
-        self._draw_legend(ax, legend, middle - legend_width / 2, bottom - PADDING - 5)
+        for i, row in enumerate(reversed(rows)):
+            _draw_legend(ax, row, middle - _row_width(row) / 2, bottom - PADDING - 5 - 16 * i)
         for depth, frame in sorted((f.count("/"), f) for f in self.frames):
             _draw_frame(ax, self.frames[frame], frame, depth)
         ports = self._ports()
@@ -425,21 +427,21 @@ class Picture:
                 y = (self.tops[place.row] + self.bottoms[place.row]) / 2
                 _write(ax, place.x, y, place.label, SIZES[1], background="white")
 
-    def _legend_items(self) -> list[tuple[str, str]]:
-        """The colours in use and what they mean."""
-        used = {box.kind for box in self.drawn.boxes}
-        items = [(kind, kind) for kind in COLOURS if kind in used]
-        return items + ([("write", "overwrites")] if self.overwritten else [])
 
-    def _draw_legend(self, ax: Any, items: list[tuple[str, str]], x: float, y: float) -> None:
-        for kind, text in items:
-            if kind == "write":
-                ax.plot([x, x + 14], [y, y], color=WRITES, lw=1, ls=(0, (4, 2)))
-            else:
-                _rectangle(ax, (x, y - 5, x + 14, y + 5), *COLOURS[kind], rounding=2)
-            width = _width(text)
-            _write(ax, x + 18 + width / 2, y, text, SIZES[1])
-            x += width + 36
+def _row_width(row: list[tuple[str, str]]) -> float:
+    return sum(_width(text) + 36 for _, text in row) - 18
+
+
+def _draw_legend(ax: Any, row: list[tuple[str, str]], x: float, y: float) -> None:
+    for kind, text in row:
+        if kind == "write":
+            ax.plot([x, x + 14], [y, y], color=WRITES, lw=1, ls=(0, (4, 2)))
+        elif kind in COLOURS:
+            _rectangle(ax, (x, y - 5, x + 14, y + 5), *COLOURS[kind], rounding=2)
+        else:
+            _write(ax, x + 9, y, kind, SIZES[0])
+        _write(ax, x + 18 + _width(text) / 2, y, text, SIZES[1])
+        x += _width(text) + 36
 
 
 def _with_parents(frame: str) -> tuple[str, ...]:
@@ -474,12 +476,21 @@ def _box_height(box: Box) -> float:
     return LINE * len(box.lines) + PADDING
 
 
+def _shadow(box: Box) -> float:
+    return SHADOW if box.kind == "scope" else 0.0
+
+
+def _room_height(place: Place) -> float:
+    """What a place needs of its row: a box stands in the middle, with its shadow below."""
+    return _box_height(place.box) + 2 * _shadow(place.box) if place.box else SIZES[1] + 5
+
+
 def _draw_box(ax: Any, box: Box, x: float, y: float, width: float) -> None:
     height = _box_height(box)
     corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
     fill, line = COLOURS[box.kind]
     if box.kind == "scope":  # one behind the other: there is more inside
-        _rectangle(ax, tuple(c + 3 for c in corners), fill, line)
+        _rectangle(ax, tuple(c + SHADOW for c in corners), fill, line)
     rounding = {"placeholder": height / 2, "variable": 5, "constant": 5}.get(box.kind, 1)
     _rectangle(ax, corners, fill, line, rounding)
     for i, text in enumerate(box.lines):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ def decision_boundary(model: Any, x: Any, y: Any, path: str | Path, title: str =
     ----------
     model : a Perceptron, or whatever has `predict(x)` that gives one number for each example; from ½
         on it counts as 1. Of a Perceptron also the lines it drew on its way are shown, one for each
-        mistake (or 30, evenly spaced), the later the darker.
+        mistake (or 30, evenly spaced), the later the darker; of one that goes round in a circle, the
+        lines of that circle, numbered in their order.
     x, y : the examples, (n, 2), and their labels, each 0 or 1, (n,).
     """
     x, y = np.asarray(x, float), np.asarray(y)
@@ -34,6 +36,9 @@ def decision_boundary(model: Any, x: Any, y: Any, path: str | Path, title: str =
     if strange:
         raise DataError(f"the labels are 0 and 1, got also {strange[:5]}")
     middle, reach = (x.max(0) + x.min(0)) / 2, 0.7 * max(*np.ptp(x, axis=0), 0.5)
+    circle = _circle(model, middle) if isinstance(model, Perceptron) else []
+    furthest = max((float(np.linalg.norm(foot - middle)) for foot, _ in circle), default=0.0)
+    reach = min(max(reach, 1.2 * furthest), 3 * reach)  # so that its lines are seen
     across, up = (np.linspace(m - reach, m + reach, 401) for m in middle)
     points = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
     answers = np.asarray(model.predict(points))
@@ -45,7 +50,9 @@ def decision_boundary(model: Any, x: Any, y: Any, path: str | Path, title: str =
         is_one = (answers.reshape(len(up), len(across)) >= 0.5).astype(float)
         colours = {"colors": [ORANGE, BLUE], "levels": [-0.5, 0.5, 1.5], "alpha": 0.22}
         ax.contourf(across, up, is_one, **colours)
-        if isinstance(model, Perceptron):
+        if circle:
+            _numbered(ax, circle, 0.6 * reach)
+        elif isinstance(model, Perceptron):
             _lines(ax, model)
         for label, colour, marker in ((0, ORANGE, "o"), (1, BLUE, "s")):
             these = x[y == label]
@@ -71,6 +78,27 @@ def _lines(ax: Any, perceptron: Perceptron) -> None:
         if number == shown:
             kind = {"color": "black", "lw": 2.2}
         ax.axline(foot, foot + along, **kind, label=labels.get(number))
+
+
+def _circle(perceptron: Perceptron, middle: Any) -> list[tuple[Any, Any]]:
+    """(the point nearest to the middle, the direction) of each line in the circle it goes round in."""
+    if perceptron.cycle is None:
+        return []
+    first, last = (sum(perceptron.mistakes_per_epoch[:epoch]) for epoch in perceptron.cycle)
+    lines = [(w, b) for w, b in perceptron.history[first:last] if np.any(w)]
+    return [(middle - (middle @ w + b) * w / (w @ w), [-w[1], w[0]]) for w, b in lines]
+
+
+def _numbered(ax: Any, lines: list[tuple[Any, Any]], aside: float) -> None:
+    """The lines of a circle, each with its number; the last is where the neuron stands at the end."""
+    for number, (foot, along) in enumerate(lines, 1):
+        last = number == len(lines)
+        label = {1: "after each mistake of the circle", len(lines): "after the last; then 1 again"}
+        kind: Any = {"color": "black" if last else GREY, "lw": 2.2 if last else 1.2}
+        ax.axline(foot, foot + along, **kind, label=label.get(number))
+        place = foot + aside * np.asarray(along) / np.linalg.norm(along)
+        behind = {"boxstyle": "circle", "fc": "white", "ec": kind["color"]}
+        ax.text(*place, str(number), ha="center", va="center", bbox=behind, zorder=4)
 
 
 def approximations(
@@ -103,18 +131,80 @@ def approximations(
             ax.set_title(f"{width} neuron{'s' * (width > 1)}", fontsize=11)
         last, *empty = axes.flat[len(curves) :]
         floor = np.finfo(float).eps  # a log axis has no place for 0
-        last.loglog(list(errors), np.maximum(list(errors.values()), floor), color=RED, marker="o")
-        for width, error in errors.items():
-            place = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 9}
-            last.annotate(f"{error:.2g}", (width, max(error, floor)), **place)
-        last.margins(0.18)
-        last.set_title("largest error", fontsize=11)
+        shown = np.maximum(list(errors.values()), floor)
+        last.loglog(list(errors), shown, color=RED, marker="o")
+        decades = np.floor(np.log10(shown.min())), np.ceil(np.log10(shown.max()))
+        last.set_ylim(10 ** (decades[0] - 0.1), 10 ** (decades[1] + 0.1))
+        last.set_title("largest error (both axes logarithmic)", fontsize=11)
         last.set_xlabel("neurons")
-        last.set_xticks(list(errors), [str(width) for width in errors])
-        last.set_yticks([])
         last.minorticks_off()
+        last.set_xticks(list(errors), [str(width) for width in errors])
         for ax in empty:
             ax.set_axis_off()
         figure.suptitle(title or "The wider the network, the closer the curve")
         figure.supxlabel("grey: the curve   blue: the network", fontsize=10)
         return save(figure, path)
+
+
+def responsibilities(
+    outputs: Mapping[str, Any],
+    deltas: Any,
+    kernels: Any,
+    gradients: Any,
+    path: str | Path,
+    title: str = "",
+) -> Path:
+    """A small network of dense layers: how its cost C depends on every node and every weight.
+
+    Orange says that C falls if the node's score, or the weight, goes down; blue, if it goes up. The
+    fuller the colour of a node, the larger |δ|; the wider an edge, the larger |∂C/∂w|.
+
+    Parameters
+    ----------
+    outputs : a letter for each layer, the inputs first, and what its nodes put out.
+    deltas : δ = ∂C/∂z of the nodes of each layer but the first.
+    kernels, gradients : the weights into each layer but the first, (nodes before, nodes), and ∂C/∂w.
+    """
+    layers = {letter: np.asarray(a, float) for letter, a in outputs.items()}
+    sizes = [a.size for a in layers.values()]
+    given = [[np.asarray(part, float) for part in all_] for all_ in (deltas, kernels, gradients)]
+    pairs = list(pairwise(sizes))
+    wanted = [[(n,) for _, n in pairs], pairs, pairs]
+    if not pairs or [[part.shape for part in all_] for all_ in given] != wanted:
+        got = [[part.shape for part in all_] for all_ in given]
+        raise ShapeError(
+            f"layers of {sizes} nodes have δ, weights and gradients {wanted}, got {got}"
+        )
+    delta, kernel, slopes = given
+    most, widest = (max(float(np.abs(p).max()) for p in all_) or 1.0 for all_ in (delta, slopes))
+    tallest = max(sizes)
+    with new_figure((3.3 * len(sizes), 1.7 * tallest + 1.0), (1, 1)) as (figure, axes):
+        ax = axes[0, 0]
+        ax.set_axis_off()
+        ax.set(xlim=(-0.35, len(sizes) - 0.65), ylim=(-tallest / 2 + 0.1, tallest / 2 - 0.1))
+        heights = [(n - 1) / 2 - np.arange(n) for n in sizes]
+        for layer, (w, slope) in enumerate(zip(kernel, slopes, strict=True)):
+            for i, j in np.ndindex(w.shape):
+                start, end = heights[layer][i], heights[layer + 1][j]
+                look = {"color": _sign(slope[i, j]), "lw": 0.5 + 5 * abs(slope[i, j]) / widest}
+                ax.plot([layer, layer + 1], [start, end], **look, zorder=1)
+                text = f"{w[i, j]:g}\n∂ {slope[i, j]:+.4f}"
+                behind = {"fc": "white", "ec": "none", "pad": 1.0}
+                place = (layer + 0.34, start + 0.34 * (end - start))
+                ax.text(*place, text, ha="center", va="center", fontsize=9, bbox=behind)
+        for layer, (letter, a) in enumerate(layers.items()):
+            for i, (value, height) in enumerate(zip(a, heights[layer], strict=True)):
+                d = delta[layer - 1][i] if layer else 0.0
+                ax.plot(layer, height, "o", ms=68, color="white", mec=GREY, zorder=2)
+                strength = 0.75 * abs(d) / most
+                ax.plot(layer, height, "o", ms=68, color=_sign(d), alpha=strength, zorder=3)
+                name = f"{letter}{i + 1} = {value:.3g}" + (f"\nδ {d:+.4f}" if layer else "")
+                ax.text(layer, height, name, ha="center", va="center", fontsize=10, zorder=4)
+        figure.suptitle(title or "How the cost depends on every node and weight")
+        key = "orange: C falls if it goes down   blue: C falls if it goes up   on each edge: w, and ∂C/∂w"
+        figure.supxlabel(key, fontsize=10)
+        return save(figure, path)
+
+
+def _sign(slope: Any) -> str:
+    return ORANGE if slope > 0 else BLUE

@@ -68,8 +68,8 @@ def compare_losses(
         low.fill_between(steps, bound, smallest / 2, color=GREEN, alpha=0.10, lw=0)
         low.plot(steps, bound, color=GREEN, lw=2, label="bound")
         if exact is not None:
-            _differences(low, steps, first, exact, smallest, f"{a} − float64", ORANGE, "x")
-        _differences(low, steps, first, second, smallest, f"{b} − {a}", BLUE, "o")
+            draw_differences(low, steps, first, exact, smallest, f"{a} − float64", ORANGE, "x")
+        draw_differences(low, steps, first, second, smallest, f"{b} − {a}", BLUE, "o")
         low.set_yscale("log")
         low.set_ylim(bottom=smallest / 2)
         low.set(xlabel="step", ylabel="difference of the losses")
@@ -79,10 +79,10 @@ def compare_losses(
         return save(figure, path)
 
 
-def _differences(
+def draw_differences(
     ax: Any, steps: Any, a: Any, b: Any, floor: float, label: str, colour: str, marker: str
 ) -> None:
-    """|b - a| as points; those that are 0, which a log axis has no place for, hollow on the floor."""
+    """Draw |b - a| as points; those that are 0, which a log axis lacks, hollow on the floor."""
     gap = np.abs(np.asarray(b, float) - np.asarray(a, float))
     same, size = gap == 0, 4.5 if len(gap) < 100 else 2.5
     kind: dict[str, Any] = {"ls": "none", "marker": marker, "ms": size, "color": colour}
