@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # PyTorch's build without CUDA: taken on a Linux machine with no NVIDIA driver, if the site answers.
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 
-.PHONY: help demo test lint bench gpu clean moved
+.PHONY: help demo test lint bench gpu mutants clean moved
 
 help:
 	@echo "make demo    train on handwritten digits with NumPy, then with Triton, and compare"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint    ruff (lint, format) and mypy"
 	@echo "make bench   time the operations on this machine"
 	@echo "make gpu     on a machine with a GPU: test, compare and time the kernels; installs nothing"
+	@echo "make mutants put faults into the ops, see that the tests notice (hours; ARGS='--sample 200')"
 	@echo "make clean   remove .venv, caches and build outputs"
 
 demo: $(READY)
@@ -46,6 +47,10 @@ bench: $(READY)
 gpu:
 	@echo "refnet: testing, comparing and timing the kernels with $(PYTHON)"
 	@PYTHONPATH=. $(PYTHON) -m refnet_triton.gpu $(ARGS)
+
+mutants: $(READY)
+	@echo "refnet: putting one fault at a time into refnet/ops and refnet_triton/ops"
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 clean:
 	@echo "refnet: removing .venv, caches and build outputs"

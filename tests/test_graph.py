@@ -68,7 +68,9 @@ def test_a_wrong_type_fails_where_it_is_written(graph):
 
 @pytest.mark.parametrize("shape", [3, "3", (2.5,), (-1,), (True,)])
 def test_what_is_no_shape(graph, shape):
-    with pytest.raises(ShapeError, match=r"the shape, a tuple of lengths and None, like \(None, 3\)"):
+    with pytest.raises(
+        ShapeError, match=r"the shape, a tuple of lengths and None, like \(None, 3\)"
+    ):
         refnet.placeholder(shape)
     assert not graph.placeholders
 
