@@ -140,7 +140,7 @@ class Scripted(Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs[self.name] = self.values[epoch]
-        self.weights.append(self.model.get_weights())
+        self.weights.append([np.array(w) for w in self.model.get_weights()])
 
 
 @pytest.mark.parametrize(

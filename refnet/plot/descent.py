@@ -40,7 +40,7 @@ def steps_on_curve(
             ax.set_axis_off()
         for ax, (label, steps) in zip(axes.flat, paths.items(), strict=False):
             height = max(curve) - lowest
-            ax.plot(intercepts, curve, color=GREY, lw=1.5)
+            ax.plot(intercepts, curve, color=GREY, lw=1.5, zorder=1)
             visited, drawn = steps.parameters[:, 0], [np.inf]
             for b, loss, slope in zip(visited, steps.losses, steps.gradients[:, 0], strict=False):
                 if np.abs(np.subtract(drawn, b)).min() > 0.3 * reach:
@@ -49,7 +49,7 @@ def steps_on_curve(
                     look = {"color": ORANGE, "lw": 3.5, "label": "tangent: the derivative"}
                     ax.plot(b + ends, loss + slope * ends, **look)
                     drawn.append(b)
-            ax.plot(best, lowest, label="minimum", ls="", **{**MINIMUM, "zorder": 1.5})
+            ax.plot(best, lowest, label="minimum", ls="", **{**MINIMUM, "ms": 19, "zorder": 1.5})
             ax.plot(visited, steps.losses, color=BLUE, lw=1, marker="o", ms=4.5, label="steps")
             ax.set(xlim=(best - reach, best + reach), ylim=(lowest - 0.06 * height, max(curve)))
             how = "" if steps.ended == "maximum number of steps" else f": {steps.ended}"

@@ -34,6 +34,9 @@ def loss_curves(history: Mapping[str, Sequence[float]], path: str | Path, title:
                 ax.legend()
             if name == "loss" and min(min(values), *(held_out or values)) > 0:
                 ax.set_yscale("log")
+                ax.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
+                ax.yaxis.set_major_formatter("{x:g}")
+                ax.yaxis.set_minor_formatter("")
             ax.set(xlabel="epoch", ylabel=name.replace("_", " "))
             ax.xaxis.get_major_locator().set_params(integer=True)
         figure.suptitle(title or "Training")
