@@ -1,4 +1,4 @@
-# demo, test, lint and bench set themselves up in .venv first; `gpu` uses the Python you have.
+# demo, test, lint, bench and mutants set themselves up in .venv first; `gpu` uses the Python you have.
 # Which Python:      make test PYTHON=python3.12
 # Further arguments: make test ARGS="-k softmax"
 
@@ -21,7 +21,7 @@ help:
 	@echo "make lint    ruff (lint, format) and mypy"
 	@echo "make bench   time the operations on this machine"
 	@echo "make gpu     on a machine with a GPU: test, compare and time the kernels; installs nothing"
-	@echo "make mutants put faults into the ops, see that the tests notice (hours; ARGS='--sample 200')"
+	@echo "make mutants put faults into the ops, see that the tests notice (more than an hour)"
 	@echo "make clean   remove .venv, caches and build outputs"
 
 demo: $(READY)

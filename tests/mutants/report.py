@@ -1,0 +1,110 @@
+"""The page of mutants: how many were killed, which survived and why. docs/mutants.md."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from .equivalent import REASONS
+
+Row = dict[str, Any]
+
+HEAD = """# Do the tests notice?
+
+One small fault at a time is put into an op file: a `+` becomes `-`, a `<` becomes `<=`, a number is one
+too large, a minus sign, a statement or a mask is gone, two arguments change places, `max` stands for
+`min`. The tests of the ops concerned run on each such *mutant*. A test that fails, an import that fails,
+a crash, or a test that takes more than a minute *kills* it. A mutant that *survives* is either no fault
+at all (it computes the same, or as well; the reason stands below) or shows a test that is missing.
+
+Docstrings, decorators (cases, bounds, kinks), type hints and error messages are left alone, and so are
+the functions of `refnet/ops` that only cases and bounds use. Kernels run in Triton's interpreter: what
+only a compiled kernel does is not judged here. Of the test files, those run that try ops one by one
+(`test_table.py`, `test_twins.py`, `test_shapes.py`) and those that belong to the op file; not all.
+
+`make mutants` writes this page. This one: {date}, commit {commit}{dirty}.
+"""
+
+TABLE = """
+| file | mutants | tried | killed | survived | of these explained | killed of all | killed of the rest |
+|---|---:|---:|---:|---:|---:|---:|---:|
+"""
+
+
+def read(path: Path) -> dict[str, Row]:
+    """The verdicts of earlier runs by their key."""
+    if not path.exists():
+        return {}
+    rows = (json.loads(line) for line in path.read_text().splitlines())
+    return {row["key"]: row for row in rows}
+
+
+def name(row: Row) -> str:
+    """`path: before → after`, which stays the same when lines are added above."""
+    lines = row["diff"].splitlines()
+    before = " ".join(line[2:] for line in lines if line.startswith("-"))
+    after = " ".join(line[2:] for line in lines if line.startswith("+"))
+    return f"{row['path']}: {before} → {after}"
+
+
+def why(row: Row) -> str:
+    """Why a survivor is no fault, or ""."""
+    return next((reason for reason, names in REASONS.items() if name(row) in names), "")
+
+
+def page(made: dict[str, list[str]], known: dict[str, Row], seed: int) -> str:
+    """The page, of the keys of all mutants of each file and the verdicts there are."""
+    tried = {path: [known[key] for key in keys if key in known] for path, keys in made.items()}
+    parts = [HEAD.format(date=datetime.date.today(), **_commit())]
+    for side in dict.fromkeys(path.partition("/")[0] for path in made):
+        paths = [path for path in made if path.startswith(f"{side}/")]
+        rows = [row for path in paths for row in tried[path]]
+        count = sum(len(made[path]) for path in paths)
+        parts.append(f"\n## {side}/ops\n\n")
+        if len(rows) < count:
+            parts.append(f"A random sample (seed {seed}): {len(rows)} of {count} mutants.\n")
+        else:
+            parts.append(f"All {count} mutants.\n")
+        parts.append(TABLE)
+        parts += [_line(f"`{Path(path).name}`", len(made[path]), tried[path]) for path in paths]
+        parts.append(_line("all", count, rows))
+        alive = [row for row in rows if row["outcome"] == "survived"]
+        parts.append(_survivors("Survivors without a reason", [r for r in alive if not why(r)]))
+        parts.append(_survivors("Survivors with a reason", [r for r in alive if why(r)]))
+    return "".join(parts)
+
+
+def _line(title: str, count: int, rows: list[Row]) -> str:
+    alive = [row for row in rows if row["outcome"] == "survived"]
+    killed, excused = len(rows) - len(alive), sum(bool(why(row)) for row in alive)
+    shares = [f"{100 * killed / n:.1f} %" if n else "–" for n in (len(rows), len(rows) - excused)]
+    cells = title, count, len(rows), killed, len(alive), excused, *shares
+    return f"| {' | '.join(map(str, cells))} |\n"
+
+
+def _survivors(title: str, rows: list[Row]) -> str:
+    if not rows:
+        return ""
+    text = f"\n### {title}\n"
+    reasons: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (row["path"], row["line"])):
+        reasons.setdefault(why(row), []).append(row)
+    for reason, those in reasons.items():
+        text += f"\n{reason}\n" if reason else ""
+        for row in those:
+            text += f"\n`{row['path']}:{row['line']}`, {row['function']}\n\n"
+            text += f"```diff\n{row['diff']}\n```\n"
+    return text
+
+
+def _commit() -> dict[str, str]:
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    changed = git("status", "--porcelain", "refnet", "refnet_triton", "tests/*.py")
+    commit = git("rev-parse", "--short", "HEAD") or "unknown"
+    return {"commit": commit, "dirty": " and changes since" if changed else ""}

@@ -1,0 +1,236 @@
+"""Runs the tests that concern a mutant, with the mutant in the place of its file.
+
+Each mutant is tried in a fork of a process that has NumPy, PyTorch, Triton and pytest in memory already.
+Only refnet itself is imported anew, the mutated file from a copy outside of the package: nothing in the
+checkout changes. The first test that fails, an import that fails, a crash or a test that does not end
+kills the mutant.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import gc
+import hashlib
+import importlib.abc
+import importlib.util
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from .mutator import Mutant, definitions, is_op, uses
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT = 60.0  # seconds without the end of a test
+MEMORY = 24 << 30  # bytes of addresses
+
+#: tests that go op by op: of these only the ones of the ops concerned
+BY_OP = {
+    "refnet": ("test_table.py", "test_twins.py", "test_shapes.py"),
+    "refnet_triton": ("test_twins.py",),
+}
+#: tests of one file of ops
+BY_FILE = {
+    "activations": ("test_known_values.py",),
+    "comparisons": (),
+    "elementwise": (),
+    "indexing": ("test_errors.py", "test_indexing.py"),
+    "losses": ("test_known_values.py", "test_losses.py"),
+    "matmul": ("test_known_values.py", "test_errors.py", "test_layers.py"),
+    "optimizers": ("test_known_values.py", "test_optimizers.py"),
+    "random": ("test_random.py",),
+    "reductions": ("test_errors.py",),
+    "shape": ("test_errors.py", "test_tensor.py"),
+    "softmax": ("test_known_values.py",),
+}
+#: for what is still alive
+LAST = ("test_completeness.py", "test_errors.py", "test_layers.py")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mutant: "killed" or "survived", by which test or how, in how many seconds."""
+
+    outcome: str
+    by: str
+    seconds: float
+
+
+@functools.cache
+def _trees(side: str) -> dict[str, dict[str, ast.stmt]]:
+    """What each op file of a side defines."""
+    files = sorted((ROOT / side / "ops").glob("*.py"))
+    return {file.stem: definitions(ast.parse(file.read_text())) for file in files}
+
+
+@functools.cache
+def ops_concerned(side: str, path: str, function: str) -> frozenset[str]:
+    """The names of the ops whose results depend on a function (or constant) of an op file."""
+    trees, formulas = _trees(side), _trees("refnet")
+    rows = {name for tree in formulas.values() for name, node in tree.items() if is_op(node)}
+    here = trees[Path(path).stem]
+    if function in rows:
+        base = function.removesuffix("_vjp")
+        return frozenset({base, f"{base}_vjp"} & rows)
+    everywhere = {name: node for tree in trees.values() for name, node in tree.items()}
+    return frozenset(_callers({function}, here) & rows or _callers({function}, everywhere) & rows)
+
+
+def _callers(names: set[str], nodes: dict[str, ast.stmt]) -> set[str]:
+    """The names, whoever uses them, whoever uses those ..."""
+    reached, before = set(names), set()
+    while reached != before:
+        before = set(reached)
+        reached |= {name for name, node in nodes.items() if uses(node) & before}
+    return reached
+
+
+class Chosen:
+    """A pytest plugin: of the tests that go op by op, those of some ops; the others as they are."""
+
+    def __init__(self, side: str, ops: frozenset[str], log: Path) -> None:
+        self.side, self.ops, self.log = side, ops, log
+        self.first_failure = ""
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted(filter(self.keeps, items), key=needs_triton)
+
+    def keeps(self, item: pytest.Item) -> bool:
+        if self.side == "refnet_triton" and not needs_triton(item):
+            return False
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if hasattr(parameters.get("op"), "formula"):
+            return parameters["op"].name in self.ops
+        if Path(item.fspath).name in ("test_table.py", "test_shapes.py", "test_twins.py"):
+            return parameters.get("name") in self.ops
+        return True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.log.touch()  # a sign of life
+        if report.failed and not self.first_failure:
+            self.first_failure = report.nodeid
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed and not self.first_failure:
+            self.first_failure = f"{report.nodeid or 'tests'} (when it is imported)"
+
+
+def needs_triton(item: pytest.Item) -> bool:
+    """Whether a test is for the kernels."""
+    return item.get_closest_marker("triton") is not None
+
+
+class Instead(importlib.abc.MetaPathFinder):
+    """Imports one module from another file."""
+
+    def __init__(self, module: str, file: Path) -> None:
+        self.module, self.file = module, file
+
+    def find_spec(self, name: str, path: object, target: object = None) -> object:
+        if name == self.module:
+            return importlib.util.spec_from_file_location(name, self.file)
+        return None
+
+
+def warm_up() -> None:
+    """Import what takes long and does not depend on refnet."""
+    os.environ.update(OMP_NUM_THREADS="1", TRITON_INTERPRET="1", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    for name in ("mpmath", "torch", "triton", "triton.language", "triton.runtime.interpreter"):
+        if importlib.util.find_spec(name.partition(".")[0]):
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what is in memory by now is no business of the forks
+
+
+def verdicts(
+    chosen: Iterable[tuple[str, Mutant | None]], jobs: int, timeout: float = TIMEOUT
+) -> Iterator[tuple[tuple[str, Mutant | None], Verdict]]:
+    """Each ("path", mutant) with its verdict, as they come in. None in place of a mutant: no fault."""
+    with tempfile.TemporaryDirectory(prefix="refnet-mutants-") as folder:
+        waiting, running = list(chosen)[::-1], {}
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                one = waiting.pop()
+                log = Path(folder) / f"{len(waiting)}.log"
+                log.touch()
+                running[_start(*one, log)] = one, time.monotonic(), log
+            time.sleep(0.02)
+            for pid, (one, began, log) in list(running.items()):
+                done, status = os.waitpid(pid, os.WNOHANG)
+                seconds = time.monotonic() - began
+                late = time.time() - log.stat().st_mtime > timeout
+                if not done and not late:
+                    continue
+                if not done:
+                    os.killpg(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                del running[pid]
+                said = log.with_suffix(".by").read_text() if log.with_suffix(".by").exists() else ""
+                if late and not done:
+                    yield (
+                        one,
+                        Verdict("killed", f"a test that takes more than {timeout:.0f} s", seconds),
+                    )
+                elif os.WIFSIGNALED(status):
+                    yield one, Verdict("killed", f"signal {os.WTERMSIG(status)}", seconds)
+                else:
+                    code = os.WEXITSTATUS(status)
+                    said = said or ("" if code == 0 else log.read_text()[-300:])
+                    yield one, Verdict("killed" if code else "survived", said, seconds)
+
+
+def _start(path: str, mutant: Mutant | None, log: Path) -> int:
+    """Fork a process that runs the tests; its exit status is pytest's."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        os.setsid()
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        out = os.open(log, os.O_WRONLY)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        code = _run(path, mutant, log)
+    except BaseException as error:  # an exit code is all that the parent hears
+        log.with_suffix(".by").write_text(f"{type(error).__name__}: {error}"[:300])
+    finally:
+        os._exit(code)
+
+
+def _run(path: str, mutant: Mutant | None, log: Path) -> int:
+    side, stem = path.partition("/")[0], Path(path).stem
+    source = (ROOT / path).read_text()
+    if mutant:
+        copy = log.with_name(f"{log.stem}_{stem}.py")
+        copy.write_text(mutant.apply(source))
+        sys.meta_path.insert(0, Instead(path.removesuffix(".py").replace("/", "."), copy))
+        ops = ops_concerned(side, path, mutant.function)
+    else:
+        ops = frozenset(_trees("refnet")[stem])
+    os.chdir(ROOT)
+    code = 0
+    for files in (*((name,) for name in BY_OP[side]), (*BY_FILE[stem], *LAST)):
+        plugin = Chosen(side, ops, log)
+        arguments = [str(ROOT / "tests" / name) for name in dict.fromkeys(files)]
+        code = int(
+            pytest.main(["-x", "-q", "--tb=no", "-p", "no:cacheprovider", *arguments], [plugin])
+        )
+        if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            log.with_suffix(".by").write_text(plugin.first_failure)
+            return code
+    return 0
+
+
+def fingerprint(path: str) -> str:
+    """Which text of a file the mutants were made of."""
+    return hashlib.sha256((ROOT / path).read_bytes()).hexdigest()[:12]
