@@ -44,8 +44,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "summary": [vars(one) for one in report.summaries()],
         "rows": [_row(row, report.seed) for row in report.rows],
     }
-    plain: dict[str, Any] = _plain(found)
-    return plain
+    return plain(found)
 
 
 def _row(row: Row, seed: int) -> dict[str, Any]:
@@ -73,17 +72,18 @@ def _where(found: Any) -> dict[str, Any]:
     return {name: getattr(found, name) for name in ("case", "output", "index", "got", "expected")}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """NaN and infinity as text: JSON has no numbers for them."""
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_json(report: Report, path: str | Path) -> Path:
     """Write `as_json` to a file, whole or not at all."""
-    text = json.dumps(_plain(as_json(report)), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(as_json(report), indent=1, ensure_ascii=False, allow_nan=False)
     replace_file(Path(path), (text + "\n").encode())
     return Path(path)
 

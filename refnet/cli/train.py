@@ -25,6 +25,7 @@ from refnet import (
 from refnet import backend as backends
 from refnet.cli.output import BAD, GOOD, HEADING, counted, duration, say, seed, whole, writable
 from refnet.errors import ArgumentError, MissingPackageError, unknown_name
+from refnet.report import plain
 
 DATA = {"digits": datasets.digits}
 
@@ -143,7 +144,7 @@ def _write(arguments: argparse.Namespace, history: dict[str, Any], found: dict[s
     asked = {k: str(v) if isinstance(v, Path) else v for k, v in vars(arguments).items()}
     record = {"arguments": asked, "held_out": found, "history": history}
     path = arguments.out / "history.json"
-    path.write_text(json.dumps(_plain(record), indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(plain(record), indent=1) + "\n", encoding="utf-8")
     say(f"{path}  the history")
     if not np.isfinite(history["loss"]).all():
         return
@@ -152,12 +153,3 @@ def _write(arguments: argparse.Namespace, history: dict[str, Any], found: dict[s
         say(f"{path}  learning curves")
     except MissingPackageError as error:
         say(f"no picture: {error}")
-
-
-def _plain(value: Any) -> Any:
-    """NaN and infinity as text: JSON has no numbers for them."""
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_plain(v) for v in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
