@@ -71,8 +71,9 @@ class Backend:
     def poisoned(self) -> AbstractContextManager[None]:
         """``with backend.poisoned():`` new memory holds NaN (integers: their largest value).
 
-        For checks: an element that a kernel never wrote is then seen, and not right by luck. By
-        default nothing is done; override it where results are written into memory asked for empty.
+        For checks: an element that a kernel never wrote is then seen, and not right by luck. A
+        backend that can tell also raises an error where a kernel touches memory beside its tensors.
+        By default nothing is done; override it where results are written into memory asked for empty.
         """
         return nullcontext()
 

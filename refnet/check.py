@@ -5,7 +5,9 @@ each op, type and case, four things are asked of a backend:
 
 1. Are its results right? Each element lies within the bound of the op's row (`refnet.agreement`) of
    what the reference computes in float64 from the same inputs.
-2. Is every element written? New memory is filled with NaN beforehand (`Backend.poisoned`).
+2. Is every element written, and no other memory touched? New memory is filled with NaN beforehand;
+   a load or store beside the tensors of its launch is an error, where that can be seen: in Triton's
+   interpreter (`Backend.poisoned`).
 3. Are its inputs left alone? Only what the row says is overwritten, and with what is returned.
 4. Does it give the same bits again? (Not asked if the check is to be quick.)
 

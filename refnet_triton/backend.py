@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from refnet.errors import BackendError, DTypeError
 from refnet.op import Op
 from refnet.shapes import Spec
 from refnet_triton import inspect
+from refnet_triton.accesses import guarded
 from refnet_triton.runtime import DEVICE, INTERPRETED
 
 # isort: split
@@ -80,14 +81,18 @@ class TritonBackend(Backend):
 
     @contextmanager
     def poisoned(self) -> Iterator[None]:
-        """PyTorch fills what `torch.empty` returns, as long as algorithms have to be deterministic."""
+        """PyTorch fills what `torch.empty` returns, as long as algorithms have to be deterministic.
+
+        Interpreted kernels are guarded besides: see `refnet_triton.accesses`.
+        """
         fill = torch.utils.deterministic.fill_uninitialized_memory
         strict = torch.are_deterministic_algorithms_enabled()
         warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = True
         try:
-            yield
+            with guarded() if self.interpreted else nullcontext():
+                yield
         finally:
             torch.use_deterministic_algorithms(strict, warn_only=warn_only)
             torch.utils.deterministic.fill_uninitialized_memory = fill

@@ -118,7 +118,6 @@ def _reports(
 def _traced(asked: list[Trace]) -> list[dict[str, Any]]:
     from refnet_triton import tracing
 
-    tracing.launch_as_on_a_gpu()
     return [tracing.trace(one.op, *call(*one)) for one in asked]
 
 

@@ -39,9 +39,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from . import runtime
 from .runtime import (
     DEVICE,
-    INTERPRETED,
     LAUNCH,
     check_tensors,
     narrow,
@@ -318,14 +318,13 @@ def _reach(sizes: tuple[int, ...], strides: tuple[int, ...]) -> int:
     return sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
 
 
-def _block_size(n: int) -> int:
+def _block_size(n: int, few_programs: bool) -> int:
     """Elements per program.
 
-    Compiled: 8 for each of 128 threads, one 16-byte access in bfloat16 and two in float32.
-    Interpreted, a program takes 1 ms whatever its size, so there are few: two at least, to run both
-    branches.
+    On a GPU: 8 for each of 128 threads, one 16-byte access in bfloat16 and two in float32.
+    Interpreted, few programs: two at least, to run both branches.
     """
-    if INTERPRETED.value:
+    if few_programs:
         return min(1 << 16, max(16, 1 << max(0, n.bit_length() - 1)))
     return 1024
 
@@ -439,7 +438,7 @@ class Pointwise:
                 check_tensors(self.__name__, value)
         if not tensors or len(scalars) > MAX_NUMBERS:
             check_tensors(self.__name__, *data)  # says that a number came where a tensor has to
-        plan = self._plan(tuple(kinds), attributes)
+        plan = self._plan(tuple(kinds), attributes, runtime.few_programs)
         if self._writes:
             outs = tuple([data[i] for i in self._writes])
         else:
@@ -448,8 +447,8 @@ class Pointwise:
         ins = tuple(tensors)
         return plan, outs, (self.formula, outs, ins, *scalars, *plan.padding, *plan.arguments)
 
-    def _make_plan(self, kinds: tuple, attributes: tuple) -> _Plan:
-        """Everything else. Runs once for each combination of types, shapes and strides.
+    def _make_plan(self, kinds: tuple, attributes: tuple, few_programs: bool) -> _Plan:
+        """Everything else. Runs once for each combination of types, shapes, strides and sizes.
 
         ``kinds`` has (dtype, shape, strides, device) for a tensor, float or int for a number.
         """
@@ -483,7 +482,7 @@ class Pointwise:
         letters = iter(in_layouts)
         layouts = "".join(next(letters) if isinstance(kind, tuple) else "n" for kind in kinds)
         compute = _TRITON_TYPE.get(result, tl.int32)
-        block = _block_size(n)
+        block = _block_size(n, few_programs)
         arguments = (
             n, sizes, out_strides, in_strides,
             attributes, "".join(out_layouts), layouts, places, compute, wide, block,

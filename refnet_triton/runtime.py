@@ -20,7 +20,7 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -40,6 +40,7 @@ import triton  # noqa: E402
 import triton.language as tl  # noqa: E402
 
 INTERPRETED = tl.constexpr(bool(triton.knobs.runtime.interpret))
+few_programs = bool(INTERPRETED.value)  # which sizes launches have: see `as_on_a_gpu`
 DEVICE = torch.device("cpu" if _NO_GPU or INTERPRETED.value else "cuda")
 
 # Options for every launch, ``kernel[grid](..., **LAUNCH)``. Fusing a * b + c into one instruction
@@ -54,6 +55,21 @@ if isinstance(tl.zeros, triton.JITFunction) == INTERPRETED.value:
         "interpreting. Import refnet_triton.runtime first, or set TRITON_INTERPRET (no GPU: 1) "
         "in the environment, before Python starts."
     )
+
+
+@contextlib.contextmanager
+def as_on_a_gpu() -> Iterator[None]:
+    """Within the block, grids, blocks and tiles have the sizes that they have on a GPU.
+
+    Interpreted, a program takes about a millisecond, whatever its size. So there are few large ones, if
+    `few_programs` holds. To prove or to show what a GPU would do, its many small ones are wanted.
+    """
+    global few_programs
+    before, few_programs = few_programs, False
+    try:
+        yield
+    finally:
+        few_programs = before
 
 
 def arithmetic(dtype: torch.dtype) -> torch.dtype:

@@ -1,12 +1,8 @@
 """Which program of a kernel touches which element: launches in the interpreter, their accesses noted.
 
-A kernel gets addresses from its pointers, one for each lane, and a mask that switches lanes off. The
-interpreter hands both to one function for loads and one for stores. Wrapped, these tell everything: which
-elements are read and by whom, which are written, never or twice, and how many lanes idle.
-
-The launches are those of a GPU: blocks, tiles and grids have the sizes they have there. (Where the
-interpreter has to compute something, blocks are larger, since a program takes a millisecond.) The
-arithmetic is the interpreter's, which is beside the point here.
+The accesses (`refnet_triton.accesses`) tell everything: which elements are read and by whom, which are
+written, never or twice, and how many lanes idle. The launches are those of a GPU: blocks, tiles and grids
+have the sizes they have there (`runtime.as_on_a_gpu`).
 
 Programs are numbered through all launches of an op: those of the second one follow those of the first.
 """
@@ -14,38 +10,18 @@ Programs are numbered through all launches of an op: those of the second one fol
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 
-from refnet_triton import runtime
-
-# isort: split
-from triton.runtime import interpreter
-
 from refnet.errors import BackendError
 from refnet.op import TABLE, Op
+from refnet_triton import runtime
+from refnet_triton.accesses import Access, watched
 
 NOBODY = -1
-
-
-def launch_as_on_a_gpu() -> None:
-    """Choose blocks and tiles as for a GPU. To be called before the twins are imported."""
-    if not runtime.INTERPRETED.value:
-        raise BackendError("a trace needs Triton's interpreter: set TRITON_INTERPRET=1")
-    runtime.INTERPRETED.value = False
-
-
-class Access(NamedTuple):
-    """One load or store of one program: an address for each lane, and whether the lane is on."""
-
-    launch: int
-    program: int
-    writes: bool
-    addresses: np.ndarray[Any, Any]
-    active: np.ndarray[Any, Any]
 
 
 class _Notes:
@@ -54,62 +30,20 @@ class _Notes:
     def __init__(self) -> None:
         self.launches: list[dict[str, Any]] = []
         self.tensors: list[torch.Tensor] = []  # kept, so that no memory is given out twice
-        self.accesses: list[Access] = []
-        self._first = 0  # number of the first program of this launch
+        self.accesses: list[tuple[int, int, Access]] = []  # each with its launch and program
+        self._count = 0  # programs of all launches so far
 
-    def __enter__(self) -> _Notes:
-        builder, executor = interpreter.InterpreterBuilder, interpreter.GridExecutor
-        self._before = (
-            (builder, "create_masked_load", builder.create_masked_load),
-            (builder, "create_masked_store", builder.create_masked_store),
-            (executor, "__call__", executor.__call__),
-        )
-        load, store, launch = (function for *_, function in self._before)
+    def launched(self, kernel: str, grid: tuple[int, ...], tensors: list[torch.Tensor]) -> None:
+        """One launch."""
+        programs = [self._count, self._count + math.prod(grid)]
+        self._count = programs[1]
+        self.launches.append({"kernel": kernel, "grid": list(grid), "programs": programs})
+        self.tensors += tensors
 
-        def noted_load(builder: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
-            self._note(builder, pointers, mask, False)
-            return load(builder, pointers, mask, *rest)
-
-        def noted_store(builder: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
-            self._note(builder, pointers, mask, True)
-            return store(builder, pointers, value, mask, *rest)
-
-        def noted_launch(executor: Any, *arguments: Any, **options: Any) -> Any:
-            grid = executor.grid if isinstance(executor.grid, tuple) else (executor.grid,)
-            count = math.prod(grid)
-            programs = [self._first, self._first + count]
-            name = executor.fn.__name__
-            self.launches.append({"kernel": name, "grid": list(grid), "programs": programs})
-            self.tensors += _tensors(arguments)
-            launch(executor, *arguments, **options)
-            self._first += count
-
-        for (place, name, _), new in zip(
-            self._before, (noted_load, noted_store, noted_launch), strict=True
-        ):
-            setattr(place, name, new)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        for place, name, function in self._before:
-            setattr(place, name, function)
-
-    def _note(self, builder: Any, pointers: Any, mask: Any, writes: bool) -> None:
-        x, y, z = builder.grid_idx
-        wide, high, _ = builder.grid_dim
-        program = self._first + x + wide * (y + high * z)
-        addresses = np.asarray(pointers.data).astype(np.int64).reshape(-1)
-        active = np.broadcast_to(np.asarray(mask.data).astype(bool), np.shape(pointers.data))
-        launch = len(self.launches) - 1
-        self.accesses.append(Access(launch, program, writes, addresses, active.reshape(-1).copy()))
-
-
-def _tensors(values: Any) -> Iterator[torch.Tensor]:
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, tuple):
-            yield from _tensors(value)
+    def touched(self, access: Access) -> None:
+        """One load or store."""
+        program = self.launches[-1]["programs"][0] + access.program
+        self.accesses.append((len(self.launches) - 1, program, access))
 
 
 # -- the elements of the tensors -------------------------------------------------------------------
@@ -132,8 +66,8 @@ class _Memory:
         self.writes, self.reads = (np.zeros(places.size, np.int64) for _ in "wr")
         self.writer, self.reader = (np.full(places.size, NOBODY, np.int64) for _ in "wr")
 
-    def touch(self, access: Access) -> np.ndarray[Any, Any]:
-        """Count an access; which of its active lanes are on this tensor."""
+    def touch(self, program: int, access: Access) -> np.ndarray[Any, Any]:
+        """Count an access of a program; which of its active lanes are on this tensor."""
         if not self._places.size:
             return np.zeros(access.addresses.size, bool)
         at = np.searchsorted(self._places, access.addresses).clip(max=self._places.size - 1)
@@ -141,12 +75,12 @@ class _Memory:
         elements = self._order[at[here]]
         if access.writes:
             np.add.at(self.writes, elements, 1)
-            self.writer[elements] = access.program
+            self.writer[elements] = program
         else:
             elements = np.unique(elements)
             self.reads[elements] += 1
             new = elements[self.reader[elements] == NOBODY]
-            self.reader[new] = access.program
+            self.reader[new] = program
         return here
 
     def entry(self) -> dict[str, Any]:
@@ -163,23 +97,23 @@ def trace(
     name: str, function: Callable[..., Any], arrays: tuple[Any, ...], attributes: dict[str, Any]
 ) -> dict[str, Any]:
     """Run an op's twin and say who touched what: see `Backend.trace` for what is returned."""
-    op = TABLE[name]
-    with _Notes() as notes, np.errstate(all="ignore"):
+    if not runtime.INTERPRETED.value:
+        raise BackendError("a trace needs Triton's interpreter: set TRITON_INTERPRET=1")
+    op, notes = TABLE[name], _Notes()
+    with runtime.as_on_a_gpu(), watched(notes.launched, notes.touched), np.errstate(all="ignore"):
         results = function(*arrays, **attributes)
     memory, views = _memory(op, arrays, results, notes.tensors)
     lanes: dict[tuple[int, int], list[dict[str, Any]]] = {}
     stray = 0
-    for access in notes.accesses:
+    for launch, program, access in notes.accesses:
         known = np.zeros(access.addresses.size, bool)
         for one in memory:
-            known |= one.touch(access)
+            known |= one.touch(program, access)
         stray += int((access.active & ~known).sum())
         mask = "".join("1" if on else "0" for on in access.active)
-        lanes.setdefault((access.launch, access.program), []).append(
-            {"writes": access.writes, "mask": mask}
-        )
-    for number, launch in enumerate(notes.launches):
-        launch["lanes"] = [lanes.get((number, p), []) for p in range(*launch["programs"])]
+        lanes.setdefault((launch, program), []).append({"writes": access.writes, "mask": mask})
+    for number, one in enumerate(notes.launches):
+        one["lanes"] = [lanes.get((number, p), []) for p in range(*one["programs"])]
     return {
         "op": name, "launches": notes.launches, "tensors": [one.entry() for one in memory],
         "views": views, "stray": stray,

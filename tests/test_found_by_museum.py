@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -126,13 +125,13 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
 def test_a_long_reduction_takes_two_launches(name, shape, axis, torch, monkeypatch):
     """As on a GPU. Interpreted it takes one, so that nothing else here goes this way."""
     from refnet_triton.ops import reductions
-    from refnet_triton.runtime import DEVICE
+    from refnet_triton.runtime import DEVICE, as_on_a_gpu
 
     calls, once = [], reductions._reduce
-    monkeypatch.setattr(reductions, "INTERPRETED", SimpleNamespace(value=False))
     monkeypatch.setattr(reductions, "_reduce", lambda *a: [calls.append(a), once(*a)][1])
     x = np.random.default_rng(0).normal(3.0, 1.0, shape).astype("float32")
-    y = getattr(reductions, name)(torch.from_numpy(x).to(DEVICE), axis).cpu().numpy()
+    with as_on_a_gpu():
+        y = getattr(reductions, name)(torch.from_numpy(x).to(DEVICE), axis).cpu().numpy()
     expected = getattr(np, name)(x.astype("float64"), axis)
     np.testing.assert_allclose(y, expected, rtol=1e-6, err_msg=f"{name} in two launches")
     assert len(calls) == 2

@@ -90,3 +90,98 @@ def test_a_mask_that_does_not_fit():
     mask, x = Spec((3,), "bool"), Spec((5, 4), "float32")
     with pytest.raises(errors.ShapeError, match="does not fit the axes"):
         TABLE["mask_coordinates"].infer([mask, x], {"axis": 0})
+
+
+# -- what a GPU would be given ---------------------------------------------------------------------
+
+SIDES = [1, 16, 500, 511, 512, 513, 1024, 2047, 2048, 4096, 8192]
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_tile_of_a_product_fits_into_registers_and_shared_memory(dtype, keep, torch):
+    """Of every GPU down to sm_80: 255 registers a thread, 163 KB for the tiles in flight."""
+    from refnet_triton.ops.matmul import configuration
+    from refnet_triton.runtime import as_on_a_gpu
+
+    kind = getattr(torch, dtype)
+    with as_on_a_gpu():
+        found = {configuration(m, n, 4096, kind, keep) for m in SIDES for n in SIDES}
+    for m, n, k, warps, stages in found:
+        assert all(side & (side - 1) == 0 and side >= 16 for side in (m, n, k))
+        assert warps in (4, 8) and stages >= 3  # one tile is multiplied, two are on their way
+        assert stages * (m * k + k * n) * kind.itemsize <= 163 << 10
+        words = m * n * max(4, kind.itemsize) / 4  # of the running sums
+        kept = 2 if keep else 1
+        assert words * kept / (32 * warps) <= 128, "more than half of the registers"
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(
+    ("dtype", "keep", "results", "below", "from_there_on"),
+    [
+        ("bfloat16", False, 1 << 18, (64, 64), (128, 128)),
+        ("bfloat16", False, 1 << 22, (128, 128), (128, 256)),
+        ("bfloat16", True, 1 << 22, (128, 128), (128, 128)),
+        ("float32", False, 1 << 20, (32, 32), (64, 64)),
+        ("float64", False, 1 << 20, (64, 64), (64, 64)),
+    ],
+)
+def test_more_results_take_larger_tiles(dtype, keep, results, below, from_there_on, torch):
+    """Small tiles make enough programs for a GPU, large ones read each number less often."""
+    from refnet_triton.ops.matmul import configuration
+    from refnet_triton.runtime import as_on_a_gpu
+
+    kind = getattr(torch, dtype)
+    with as_on_a_gpu():
+        assert configuration(1, results - 1, 64, kind, keep)[:2] == below
+        assert configuration(1, results, 64, kind, keep)[:2] == from_there_on
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(("length", "inner"), [(1, 1), (3, 5), (100, 1), (5000, 64), (70, 1000)])
+def test_a_tile_of_a_reduction(length, inner):
+    """At most 4096 elements, 64 columns, and no power of two more than there is to hold."""
+    from refnet_triton.ops.reductions import _tile
+
+    rows, columns = _tile(length, inner)
+    assert rows * columns <= 4096 and columns <= 64
+    assert columns == 64 or inner <= columns < 2 * inner
+    assert rows * columns == 4096 or length <= rows < 2 * length
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("count", [16 * 4096, 16 * 4096 + 1, 40 * 4096, 3000 * 4096])
+def test_a_long_sum_is_cut_into_as_many_parts_as_fill_a_gpu(count, torch):
+    """Each part has 16 tiles or more, and there are no more than 1024."""
+    from refnet_triton.accesses import watched
+    from refnet_triton.ops import reductions
+    from refnet_triton.runtime import DEVICE, INTERPRETED, as_on_a_gpu
+
+    if not INTERPRETED.value:
+        pytest.skip("launches are watched in the interpreter")
+    grids = []
+    x = torch.zeros(1, device=DEVICE).expand(count)
+
+    class Noted(Exception):
+        pass
+
+    def launched(kernel, grid, tensors):
+        grids.append(grid)
+        raise Noted
+
+    with as_on_a_gpu(), watched(launched, lambda access: None), pytest.raises(Noted):
+        reductions._reduce(x, 1, count, 1, reductions.SUM, 1.0, x.dtype)
+    parts = min(1024, -(-count // (16 * 4096)))
+    assert grids == [(1, parts, 1)]
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("elements", [1, 1024, 4096, 4097, 8192, 16_384])
+def test_a_thread_holds_at_most_32_elements_of_a_row(elements):
+    from refnet_triton.ops.softmax import _warps
+
+    warps = _warps(elements)
+    assert warps in (4, 8, 16) and elements <= 32 * 32 * warps
+    assert warps == 4 or elements > 32 * 32 * warps // 2

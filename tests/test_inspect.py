@@ -529,7 +529,6 @@ def test_what_is_wrong_with_a_trace_is_named(writes, stray, complaint):
 PLANTED = """
 import torch
 from refnet_triton import tracing
-tracing.launch_as_on_a_gpu()
 import triton, triton.language as tl
 
 @triton.jit
@@ -582,4 +581,4 @@ def test_a_trace_needs_the_interpreter(monkeypatch):
 
     monkeypatch.setattr(runtime.INTERPRETED, "value", False)
     with pytest.raises(BackendError, match="set TRITON_INTERPRET=1"):
-        tracing.launch_as_on_a_gpu()
+        tracing.trace("relu", lambda x: x, (), {})

@@ -32,6 +32,16 @@ def test_within_the_bound(op, name, dtype, agree):
     agree(op, dtype, backends.get(name))
 
 
+@pytest.mark.triton
+@OPS
+def test_within_the_bound_in_the_sizes_of_a_gpu(op, agree):
+    """The grids, blocks and tiles that a GPU gets. The interpreter takes fewer and larger ones."""
+    from refnet_triton.runtime import as_on_a_gpu
+
+    with as_on_a_gpu():
+        agree(op, "float32", backends.get("triton"))
+
+
 def largest_cases(op, count=3):
     def elements(case):
         return sum(np.size(x) for x in inputs_for(op, case, "float32")[0])

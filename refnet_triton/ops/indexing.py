@@ -19,10 +19,10 @@ import torch
 from refnet.errors import BackendError, DTypeError
 from refnet.ops.indexing import check_axes, check_mask, out_of_range
 from refnet.shapes import broadcast
+from refnet_triton import runtime
 from refnet_triton.memory import contiguous
 from refnet_triton.pointwise import collapse, copy_, pointwise, strided_offset
 from refnet_triton.runtime import (
-    INTERPRETED,
     LAUNCH,
     check_tensors,
     compute_type,
@@ -34,9 +34,6 @@ from refnet_triton.runtime import (
 # isort: split
 import triton
 import triton.language as tl
-
-TILE = 1 << 16 if INTERPRETED.value else 1024  # elements a program holds at a time
-
 
 # --- keys that are known when they are written -----------------------------------------------------
 
@@ -150,10 +147,15 @@ def _three_parts(x, axes, at):
     return shapes, places
 
 
+def _tile():
+    """How many elements a program holds at a time."""
+    return 1 << 16 if runtime.few_programs else 1024
+
+
 def _index_type(*arrays):
     """32-bit integers, unless an element lies beyond their reach."""
     reach = max(sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True)) for x in arrays)
-    return tl.int32 if reach + TILE < 1 << 31 else tl.int64
+    return tl.int32 if reach + _tile() < 1 << 31 else tl.int64
 
 
 def _pick(x, rows, axes, at):
@@ -164,8 +166,8 @@ def _pick(x, rows, axes, at):
         return y
     picks, inner = rows.numel(), math.prod(after)
     count = y.numel() // inner
-    columns = min(triton.next_power_of_2(inner), TILE)
-    lines = min(triton.next_power_of_2(count), TILE // columns)
+    columns = min(triton.next_power_of_2(inner), _tile())
+    lines = min(triton.next_power_of_2(count), _tile() // columns)
     from_, to = (t.view(torch.uint8) if t.dtype == torch.bool else t for t in (x, y))
     missing = math.nan if x.is_floating_point() else 0
     with on_device_of(x):
@@ -239,7 +241,7 @@ def gather_vjp(g, x, indices, axes=(0,), at=0):
     starts = torch.searchsorted(picked, torch.arange(rows + 1, device=g.device))
     count = dx.numel() // inner
     columns = min(triton.next_power_of_2(inner), 128)
-    tall = min(TILE // columns, 1024)
+    tall = min(_tile() // columns, 1024)
     terms = tall if inner >= 64 or picks > 16 * rows else 1
     lines = 1 if terms > 1 else min(triton.next_power_of_2(count), tall)
     with on_device_of(g):

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import torch
 
-from refnet_triton import mathematics
+from refnet_triton import mathematics, runtime
 from refnet_triton.memory import contiguous, rounded, wide
 from refnet_triton.ops.reductions import mean, spread, summed
 from refnet_triton.ops.softmax import online_sum
 from refnet_triton.pointwise import pointwise
 from refnet_triton.runtime import (
-    INTERPRETED,
     LAUNCH,
     arithmetic,
     check_tensors,
@@ -108,7 +107,7 @@ def _dense_vjp_kernel(g, logits, targets, maxima, log_sums, out, classes, COMPUT
 
 
 def _block(classes):
-    return min(triton.next_power_of_2(max(classes, 16)), 65_536 if INTERPRETED.value else 4096)
+    return min(triton.next_power_of_2(max(classes, 16)), 65_536 if runtime.few_programs else 4096)
 
 
 def _losses(kernel, logits, targets):

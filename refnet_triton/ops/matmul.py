@@ -13,6 +13,7 @@ import math
 import torch
 
 from refnet.ops import TABLE
+from refnet_triton import runtime
 from refnet_triton.memory import contiguous, rounded
 from refnet_triton.ops import activations
 from refnet_triton.ops.reductions import sum, sum_to
@@ -82,7 +83,7 @@ def configuration(m, n, k, dtype, keep=False):
     The largest tile fills the registers. Where z has to be kept beside f(z), as for GELU, none are
     left for the activation, and numbers would spill to memory: the tile is half as large.
     """
-    if INTERPRETED.value:  # few large programs, as each costs about a millisecond
+    if runtime.few_programs:
         return *(min(256, max(16, triton.next_power_of_2(s))) for s in (m, n, k)), 4, 1
     if dtype == torch.float64:
         return 64, 64, 16, 8, 3

@@ -10,10 +10,9 @@ import math
 
 import torch
 
-from refnet_triton import mathematics
+from refnet_triton import mathematics, runtime
 from refnet_triton.memory import contiguous
 from refnet_triton.runtime import (
-    INTERPRETED,
     LAUNCH,
     check_tensors,
     compute_type,
@@ -104,7 +103,7 @@ def _launch(kernel, key, y, *arguments):
     """Run a kernel that fills y, four elements for each counter."""
     check_tensors("a random op", key, y)
     n = y.numel()
-    counters = 4096 if INTERPRETED.value else 256
+    counters = 4096 if runtime.few_programs else 256
     if n:
         compute = () if kernel is _bits_kernel else (compute_type(y.dtype),)
         with on_device_of(y):

@@ -14,11 +14,10 @@ import math
 
 import torch
 
-from refnet_triton import mathematics
+from refnet_triton import mathematics, runtime
 from refnet_triton.memory import contiguous, rounded, wide
 from refnet_triton.pointwise import pointwise
 from refnet_triton.runtime import (
-    INTERPRETED,
     LAUNCH,
     arithmetic,
     check_tensors,
@@ -133,7 +132,7 @@ def _reduce(x, outer, length, inner, how, divisor, dtype):
     rows, columns = _tile(length, inner)
     blocks = triton.cdiv(inner, columns)
     parts = 1
-    if outer * blocks < PROGRAMS and length > 16 * rows and not INTERPRETED.value:
+    if outer * blocks < PROGRAMS and length > 16 * rows and not runtime.few_programs:
         parts = builtins.min(triton.cdiv(length, 16 * rows), triton.cdiv(PROGRAMS, outer * blocks))
     compute = compute_type(x.dtype)
     part, out = triton.cdiv(length, parts), y

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import torch
 
-from refnet_triton import mathematics
+from refnet_triton import mathematics, runtime
 from refnet_triton.memory import contiguous
 from refnet_triton.runtime import (
-    INTERPRETED,
     LAUNCH,
     check_tensors,
     compute_type,
@@ -165,7 +164,7 @@ def _each_row(tile_function, long_kernel, log, axis, x, g=None):
             if columns <= LONGEST:
                 wide = triton.next_power_of_2(columns)
                 tall = max(1, min(triton.next_power_of_2(rows), 2048 // wide))
-                if INTERPRETED.value:
+                if runtime.few_programs:
                     tall = max(tall, min(triton.next_power_of_2(rows), 65_536 // wide))
                 _rows_kernel[(triton.cdiv(rows, tall),)](
                     tile_function, a, b, out, rows, columns, compute_type(x.dtype), tall, wide,

@@ -52,7 +52,13 @@ BY_FILE = {
     "softmax": ("test_known_values.py",),
 }
 #: for what is still alive
-LAST = ("test_completeness.py", "test_errors.py", "test_layers.py")
+LAST = (
+    "test_completeness.py",
+    "test_errors.py",
+    "test_layers.py",
+    "test_found_by_mutants.py",
+    "test_found_by_museum.py",
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,9 @@ class Chosen:
         self.first_failure = ""
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = sorted(filter(self.keeps, items), key=needs_triton)
+        """NumPy's tests first; then the one with many small programs, which finds most."""
+        order = lambda item: (needs_triton(item), "sizes_of_a_gpu" not in item.name)  # noqa: E731
+        items[:] = sorted(filter(self.keeps, items), key=order)
 
     def keeps(self, item: pytest.Item) -> bool:
         if self.side == "refnet_triton" and not needs_triton(item):
