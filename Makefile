@@ -20,7 +20,7 @@ help:
 	@echo "make test    run the tests"
 	@echo "make lint    ruff (lint, format) and mypy"
 	@echo "make bench   time the operations on this machine"
-	@echo "make gpu     on a machine with a GPU: test, compare and time the kernels; installs nothing"
+	@echo "make gpu     on a machine with a GPU: check, test and time the kernels; installs nothing"
 	@echo "make mutants put faults into the ops, see that the tests notice (more than an hour)"
 	@echo "make clean   remove .venv, caches and build outputs"
 
@@ -45,7 +45,7 @@ bench: $(READY)
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only $(ARGS)
 
 gpu:
-	@echo "refnet: testing, comparing and timing the kernels with $(PYTHON)"
+	@echo "refnet: checking, testing and timing the kernels with $(PYTHON)"
 	@PYTHONPATH=. $(PYTHON) -m refnet_triton.gpu $(ARGS)
 
 mutants: $(READY)

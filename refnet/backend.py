@@ -18,12 +18,16 @@ from typing import Any
 import numpy as np
 
 from refnet import ops
-from refnet.errors import BackendError, DTypeError, unknown_name
+from refnet.bounds import FORMATS
+from refnet.errors import BackendError, DTypeError, RefnetError, unknown_name
 from refnet.op import Op
 from refnet.shapes import Spec
 
 Array = Any
 ENTRY_POINTS = "refnet.backends"
+#: what `Backend.function` may raise for an op it lacks
+LACKS = (BackendError, NotImplementedError, LookupError, AttributeError)
+CALLS = "function", "array", "numpy", "dtype"  # what every backend has to override
 
 
 class Backend:
@@ -192,17 +196,51 @@ def get(backend: str | Backend | None = None) -> Backend:
 
 def _load(name: str) -> Backend:
     target = _targets.get(name) or _entry_point(name)
-    if isinstance(target, str):
-        module, _, attribute = target.partition(":")
-        try:
-            target = getattr(importlib.import_module(module), attribute)
-        except ImportError as error:
-            raise BackendError(
-                f"backend {name!r} cannot run here: {error}. Try: pip install 'refnet[{name}]'"
-                + ("" if sys.platform == "linux" else " (which needs Linux)")
-            ) from error
-    assert isinstance(target, type)
-    return target()
+    try:
+        found = _named(target) if isinstance(target, str) else target
+        _must_be_a_backend(name, found)
+        return found()
+    except RefnetError:
+        raise
+    except Exception as error:  # a package of another's that is broken may raise anything
+        what = f"{error}" if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        raise BackendError(f"backend {name!r} cannot run here: {what}{_hint(name)}") from error
+
+
+def _named(target: str) -> Any:
+    """What "module:Class" names."""
+    module, colon, attributes = target.partition(":")
+    if not (colon and attributes):
+        raise BackendError(f"the entry point {target!r} should read 'module:Class'")
+    found = importlib.import_module(module)
+    for attribute in attributes.split("."):
+        if not hasattr(found, attribute):
+            raise BackendError(f"the entry point names {target!r}: {module} has no {attribute!r}")
+        found = getattr(found, attribute)
+    return found
+
+
+def _must_be_a_backend(name: str, found: Any) -> None:
+    if not (isinstance(found, type) and issubclass(found, Backend)):
+        raise BackendError(f"backend {name!r}: {found!r} is no subclass of refnet.backend.Backend")
+    said = f"backend {name!r}: {found.__module__}.{found.__qualname__}"
+    lacks = [call for call in CALLS if getattr(found, call) is getattr(Backend, call)]
+    if lacks:
+        raise BackendError(f"{said} has to override {', '.join(lacks)}")
+    if found.name != name:
+        raise BackendError(f"{said} has the name {found.name!r}, not the one it is found by")
+    dtypes: Any = found.dtypes
+    if isinstance(dtypes, str) or not dtypes or not set(dtypes) <= set(FORMATS):
+        known = ", ".join(FORMATS)
+        raise BackendError(f"{said}.dtypes should be a tuple of {known}, got {dtypes!r}")
+
+
+def _hint(name: str) -> str:
+    """How to get what a backend of refnet's own needs."""
+    if name != "triton":
+        return ""
+    linux = "" if sys.platform == "linux" else " (which needs Linux)"
+    return f". Try: pip install 'refnet[triton]'{linux}"
 
 
 def _entry_point(name: str) -> str:

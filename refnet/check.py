@@ -42,7 +42,7 @@ from refnet.agreement import (
     reference,
     tolerances,
 )
-from refnet.backend import Array, Backend
+from refnet.backend import LACKS, Array, Backend
 from refnet.bounds import FORMATS, spacing
 from refnet.cases import Case, normal
 from refnet.errors import ArgumentError, BackendError, unknown_name
@@ -50,8 +50,6 @@ from refnet.machine import machine
 from refnet.op import TABLE, Op
 
 PASS, FAIL, ERROR, MISSING = "pass", "fail", "error", "missing"
-#: what `Backend.function` may raise for an op it lacks
-LACKS = (BackendError, NotImplementedError, LookupError, AttributeError)
 
 SPAN, POINTS = 12.0, 1200  # each activation is tried at so many points of [-12, 12]
 LENGTHS = (1, 4, 16, 64, 256, 1024, 4096)  # K of the products that are tried
@@ -280,17 +278,10 @@ def check(
                 not_checked[f"{backend.name} in {dtype}"] = computes
     if not pairs:
         raise ArgumentError("; ".join(f"{what}: {why}" for what, why in not_checked.items()))
-    seed = secrets.randbelow(2**31) if seed is None else seed
+    seed = new_seed() if seed is None else seed
     names = [backend.name for backend in found] if backends else []
-    report = Report(
-        seed=seed,
-        quick=quick,
-        command=command(ops, dtypes, names, cases, seed, quick),
-        machine=machine(),
-        backends={backend.name: backend.describe() for backend in found},
-        poisoned=[b.name for b in found if type(b).poisoned is not Backend.poisoned],
-        not_checked=not_checked,
-    )
+    again = command(ops, dtypes, names, cases, seed, quick)
+    report = new_report(found, seed, quick, again, not_checked)
     start, total = time.perf_counter(), len(pairs) * len(chosen)
     for backend, dtype in pairs:
         for op in chosen:
@@ -302,6 +293,26 @@ def check(
         progress(total, total, "")
     report.seconds = time.perf_counter() - start
     return report
+
+
+def new_seed() -> int:
+    """A seed that nobody chose."""
+    return secrets.randbelow(2**31)
+
+
+def new_report(
+    backends: Sequence[Backend], seed: int, quick: bool, again: str, not_checked: dict[str, str]
+) -> Report:
+    """A report that waits for its rows; `again` is the command that does the same again."""
+    return Report(
+        seed=seed,
+        quick=quick,
+        command=again,
+        machine=machine(),
+        backends={backend.name: _described(backend) for backend in backends},
+        poisoned=[b.name for b in backends if type(b).poisoned is not Backend.poisoned],
+        not_checked=not_checked,
+    )
 
 
 def _known(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
@@ -322,6 +333,14 @@ def _backends(wanted: Sequence[str | Backend]) -> tuple[list[Backend], dict[str,
         except Exception as error:  # a package of another's that is broken may raise anything
             cannot[name] = str(error) if isinstance(error, BackendError) else _raised(error)
     return found, cannot
+
+
+def _described(backend: Backend) -> str:
+    """What it says of itself; where even that fails, why."""
+    try:
+        return str(backend.describe())
+    except Exception as error:
+        return _raised(error)
 
 
 # -- the cases -----------------------------------------------------------------------------------------
@@ -535,4 +554,5 @@ def _curve(
 
 def _raised(error: BaseException) -> str:
     """An exception as one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__

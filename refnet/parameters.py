@@ -10,13 +10,15 @@ no update rule changes, as their gradient is zero.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from refnet.backend import Backend
+from refnet.backend import LACKS, Backend
+from refnet.errors import BackendError
 from refnet.ops import TABLE
 from refnet.tensor import Tensor, Variable
 
@@ -53,6 +55,7 @@ class Parameters:
         self._make_views()
 
     def _make_views(self) -> None:
+        _must_make_views(self.theta.backend)
         theta = self.theta.known()
         for variable, start in zip(self.variables, self.offsets, strict=True):
             shape = tuple(n or 0 for n in variable.shape)
@@ -106,3 +109,20 @@ def move(variable: Variable, backend: Backend) -> None:
     """Give a variable an array of another backend with the same values."""
     variable.value = backend.array(variable.numpy(), variable.dtype)
     variable.backend = backend
+
+
+@functools.cache
+def _must_make_views(backend: Backend) -> None:
+    """Where a slice is a copy, update rules would change θ and never a weight: nothing is learned."""
+    try:
+        assign = backend.function(TABLE["assign"])
+    except LACKS:
+        return
+    whole = backend.array(np.zeros(4), "float32")
+    part = whole[0:4].reshape((2, 2))
+    assign(whole, backend.array(np.ones(4), "float32"))
+    if not np.all(backend.numpy(part) == 1):
+        raise BackendError(
+            f"backend {backend.name!r} copies: x[start:stop] and x.reshape(shape) have to be "
+            "views of the same memory, as the weights of a model are views of one vector"
+        )

@@ -15,8 +15,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from refnet import changes
 from refnet.check import ERROR, FAIL, MISSING, PASS, Failure, Report, Row
-from refnet.errors import MissingPackageError
+from refnet.errors import FileError, MissingPackageError
 from refnet.op import TABLE
 from refnet.plot.check import activation_errors, failure_maps, product_errors
 from refnet.serialization import replace_file
@@ -30,12 +31,14 @@ LISTED = 5  # failing cases of a row that are written out
 # -- JSON ------------------------------------------------------------------------------------------
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: Report, before: dict[str, Any] | None = None) -> dict[str, Any]:
     """The report as what JSON knows; infinity and NaN as text.
 
     ``rows`` has one entry for each op, backend and type: op, file, backend, dtype, status ("pass",
     "fail", "error" or "missing"), cases, numbers, error, bound, ratio, where (case, output, index, got,
     expected), message, seconds, and failures, each with the command that runs it again.
+
+    ``changes`` is there if an earlier check is given, as `read_json` reads it: see `refnet.changes`.
     """
     found = {
         "schema": SCHEMA,
@@ -44,6 +47,8 @@ def as_json(report: Report) -> dict[str, Any]:
         "summary": [vars(one) for one in report.summaries()],
         "rows": [_row(row, report.seed) for row in report.rows],
     }
+    if before is not None:
+        found["changes"] = changes.changes(found, before)
     return plain(found)
 
 
@@ -81,11 +86,52 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_json(report: Report, path: str | Path) -> Path:
+def write_json(report: Report, path: str | Path, before: dict[str, Any] | None = None) -> Path:
     """Write `as_json` to a file, whole or not at all."""
-    text = json.dumps(as_json(report), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(as_json(report, before), indent=1, ensure_ascii=False, allow_nan=False)
     replace_file(Path(path), (text + "\n").encode())
     return Path(path)
+
+
+#: what is read of an earlier check and of its rows, and its types
+EARLIER = {"seed": int, "quick": bool, "machine": dict, "backends": dict, "rows": list}
+TEXTS, NUMBERS = ("op", "backend", "dtype", "status"), ("error", "bound", "ratio")
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """An earlier check, as `write_json` wrote it."""
+    try:
+        found = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise FileError(f"{path}: cannot read it ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path} is no JSON, or damaged: {error}") from error
+    wrong = FileError(f"{path} is no report of a check: refnet check --json writes one")
+    if not isinstance(found, dict) or "schema" not in found:
+        raise wrong
+    if found["schema"] != SCHEMA:
+        raise FileError(
+            f"{path} was written by another version of refnet: its schema is {found['schema']!r}, "
+            f"this one reads {SCHEMA}"
+        )
+    if not all(type(found.get(name)) is kind for name, kind in EARLIER.items()):
+        raise wrong
+    for number, row in enumerate(found["rows"]):
+        if not _is_row(row):
+            raise FileError(f"{path}: row {number} is damaged, or not of a check")
+    return found
+
+
+def _is_row(row: Any) -> bool:
+    """Whether this is a row as `_row` makes it, as far as it is read again."""
+    try:
+        where = row["where"]
+        place = where is None or isinstance(where["index"], list)
+        named = where is None or all(isinstance(where[name], str) for name in ("case", "output"))
+        sizes = [float(row[name]) >= 0 for name in NUMBERS]
+        return place and named and all(sizes) and all(isinstance(row[name], str) for name in TEXTS)
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 # -- op files by backends and types ------------------------------------------------------------------
@@ -188,23 +234,24 @@ filter();
 """
 
 
-def as_html(report: Report) -> str:
-    """The report as one page."""
+def as_html(report: Report, before: dict[str, Any] | None = None) -> str:
+    """The report as one page; what changed since an earlier check, if one is given."""
     body = [
         *_heading(report),
         *_machine(report),
         *_failures(report),
         *_summaries(report),
         *_files(report),
+        *_changes(report, before),
         *_pictures(report),
         *_table(report),
     ]
     return PAGE.format(verdict=escape(verdict(report)), body="\n".join(body))
 
 
-def write_html(report: Report, path: str | Path) -> Path:
+def write_html(report: Report, path: str | Path, before: dict[str, Any] | None = None) -> Path:
     """Write `as_html` to a file, whole or not at all."""
-    replace_file(Path(path), as_html(report).encode())
+    replace_file(Path(path), as_html(report, before).encode())
     return Path(path)
 
 
@@ -220,7 +267,9 @@ def verdict(report: Report) -> str:
             f"{len(report.failed)} of {len(report.rows)} checks disagree with the reference"
         )
     if report.missing:
-        parts.append(f"{len(report.missing)} of {len(report.rows)} ops are missing")
+        parts.append(f"{len({row.op for row in report.missing})} of {ops} ops are missing")
+        agree = len(report.rows) - len(report.failed) - len(report.missing)
+        parts[-1] += "" if report.failed else f", the other {agree} checks agree"
     if parts:
         return f"{' and '.join(parts)} ({ops} ops, {pairs})"
     return f"{'All ' if ops > 1 else ''}{ops} op{'s' * (ops > 1)} within bounds: {pairs}"
@@ -299,13 +348,21 @@ def _files(report: Report) -> Iterator[str]:
     yield _html_table(header, shown, "files")
 
 
+def _changes(report: Report, before: dict[str, Any] | None) -> Iterator[str]:
+    if before is not None:
+        yield "<h2>What changed since an earlier check</h2>"
+        text = "\n".join(changes.lines(as_json(report, before)["changes"], report.seed))
+        yield f'<pre class="panel">{escape(text)}</pre>'
+
+
 def _is_number(cell: str) -> bool:
     return cell.replace(".", "", 1).isdigit()
 
 
 def _html_table(header: list[str], rows: list[str], name: str) -> str:
     """A table; a column is headed as the cells of its first row are aligned."""
-    numeric = ['class="number' in cell for cell in rows[0].split("<td")[1:]]
+    first = rows[0] if rows else "<td>" * len(header)
+    numeric = ['class="number' in cell for cell in first.split("<td")[1:]]
     heads = "".join(
         f'<th class="{"number" if right else ""}">{escape(text)}</th>'
         for text, right in zip(header, numeric, strict=True)

@@ -4,7 +4,8 @@ A kernel gets addresses from its pointers, one for each lane, and a mask that sw
 interpreter hands both to one function for loads and one for stores. Wrapped, these tell everything.
 
 A lane that reads beside the tensors of its launch reads whatever lies there. Nobody sees it where the
-number is dropped later on; but on a GPU there may be no memory at all, and then the program dies.
+number is dropped later on; but on a GPU there may be no memory at all, and then the program dies. A lane
+that is switched off has no value, unless the load names one; the interpreter makes it 0, the guard NaN.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def watched(
 
     def watched_launch(executor: Any, *arguments: Any, **options: Any) -> Any:
         grid = executor.grid if isinstance(executor.grid, tuple) else (executor.grid,)
-        launched(executor.fn.__name__, grid, list(_tensors((*arguments, *options.values()))))
+        launched(executor.fn.__name__, grid, list(tensors_in((*arguments, *options.values()))))
         return launch(executor, *arguments, **options)
 
     builder.create_masked_load, builder.create_masked_store = watched_load, watched_store
@@ -77,22 +78,25 @@ def _access(builder: Any, pointers: Any, mask: Any, writes: bool) -> Access:
     return Access(x + wide * (y + high * z), writes, addresses, active.reshape(-1).copy(), size)
 
 
-def _tensors(values: Any) -> Iterator[torch.Tensor]:
+def tensors_in(values: Any) -> Iterator[torch.Tensor]:
+    """The tensors among the arguments of a launch, those in tuples included."""
     for value in values:
         if isinstance(value, torch.Tensor):
             yield value
         elif isinstance(value, tuple):
-            yield from _tensors(value)
+            yield from tensors_in(value)
 
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """Within the block, a load or store beside the tensors of its launch is an error."""
+    """Within the block, a load or store beside the tensors of its launch is an error, and what a lane
+    that is off reads is NaN (an integer: its largest value).
+    """
     kernel, extents = "", []
 
     def launched(name: str, grid: tuple[int, ...], tensors: list[torch.Tensor]) -> None:
         nonlocal kernel, extents
-        kernel, extents = name, [_extent(tensor) for tensor in tensors if tensor.numel()]
+        kernel, extents = name, [extent(tensor) for tensor in tensors if tensor.numel()]
 
     def touched(access: Access) -> None:
         addresses = access.addresses[access.active]
@@ -108,11 +112,36 @@ def guarded() -> Iterator[None]:
             f"tensor of {stop - start} bytes: a lane without a mask, or a wrong address"
         )
 
-    with watched(launched, touched):
-        yield
+    from triton.runtime import interpreter
+
+    builder = interpreter.InterpreterBuilder
+    load = builder.create_masked_load
+
+    def poisoned_load(builder: Any, pointers: Any, mask: Any, other: Any, *rest: Any) -> Any:
+        loaded = load(builder, pointers, mask, other, *rest)
+        if other is None and not mask.data.all():
+            loaded.data = np.where(mask.data, loaded.data, _poison(loaded))
+        return loaded
+
+    builder.create_masked_load = poisoned_load
+    try:
+        with watched(launched, touched):
+            yield
+    finally:
+        builder.create_masked_load = load
 
 
-def _extent(tensor: torch.Tensor) -> tuple[int, int]:
+def _poison(loaded: Any) -> Any:
+    """NaN as the interpreter stores it (bfloat16 as the bits of a uint16); an integer's largest value."""
+    kind = loaded.data.dtype
+    if kind.kind == "f":
+        return kind.type(np.nan)
+    if loaded.dtype.scalar.is_bf16():
+        return kind.type(0x7FC0)
+    return kind.type(True) if kind.kind == "b" else np.iinfo(kind).max
+
+
+def extent(tensor: torch.Tensor) -> tuple[int, int]:
     """The addresses from the first byte of a tensor to behind its last one."""
     last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
     start = tensor.data_ptr()

@@ -1,11 +1,11 @@
-"""One command for a machine that has a GPU: compare, test, time and tune the kernels.
+"""One command for a machine that has a GPU: check, test, time and tune the kernels.
 
     python -m refnet_triton.gpu                             # or: make gpu
     python -m refnet_triton.gpu --parts bench --ops relu    # some of it
     python -m refnet_triton.gpu --out FOLDER --budget 520   # where to, and how many seconds in all
 
 ========  ========================================================================================
-compare   every op, case and type against the float64 reference, in units of its bound
+check     every op in every type on every case, as `refnet check --backend triton` does, compiled
 tests     the tests that are marked `gpu` or `triton`
 bench     every op: time, percent of the machine's limit, ratios to PyTorch (`refnet_triton.bench`)
 tuning    tile sizes of the matrix product, timed against cuBLAS
@@ -13,8 +13,11 @@ tuning    tile sizes of the matrix product, timed against cuBLAS
 
 It needs torch, triton, numpy, pytest and this checkout. What it finds is written as JSON into
 docs/results, after each part and at the end. A part that runs out of time is cut off, and says so.
+The check has a file of its own beside it, NAME.check.json, the same as that of `refnet check --json`,
+and NAME.check.html if matplotlib is there. If docs/results/interpreted.check.json is there, the check
+of a machine without a GPU, both say where the compiled kernels are off by another amount.
 
-Comparing comes first, in many processes at once: it compiles most kernels, and what is compiled is
+The check comes first, in many processes at once: it compiles most kernels, and what is compiled is
 kept on disk for the parts that follow. Nothing is timed while anything else runs.
 
 Where there is no GPU, all of it runs on tiny sizes in Triton's interpreter, to show that it runs.
@@ -43,19 +46,23 @@ from refnet_triton import bench, results
 from refnet_triton.results import ROOT
 
 # isort: split
-import numpy as np
 import torch
 
-from refnet.agreement import all_ops, cases_of, compare
-from refnet.bounds import FORMATS
+from refnet import changes
+from refnet.agreement import all_ops
+from refnet.check import ERROR, Failure, Row, cases_for, check_op, command, new_report, new_seed
+from refnet.check import Report as Checked
+from refnet.errors import RefnetError
 from refnet.op import Op
 from refnet.ops import TABLE
+from refnet.report import as_json, read_json, write_html, write_json
 
-PARTS = ("compare", "tests", "bench", "tuning")
+PARTS = ("check", "tests", "bench", "tuning")
 #: when a part has to end, as a fraction of the budget; what one leaves unused goes to the next
-ENDS = {"compare": 0.32, "tests": 0.52, "bench": 0.93, "tuning": 1.0}
+ENDS = {"check": 0.32, "tests": 0.52, "bench": 0.93, "tuning": 1.0}
 SILENCE = 90.0  # seconds without any result after which a worker is taken for lost
 QUICK_TESTS = ["tests/test_twins.py", "-k", "relu6 and float32 and bound"]
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS")
 IN_THE_WAY = ["test_compile.py", "test_gpu_script.py"]  # tests of what a GPU does not need
 
 Report = dict[str, Any]
@@ -122,69 +129,97 @@ def _attempt(function: Callable[[Any], Any], item: tuple[int, Any]) -> tuple[int
     return number, result, error, False
 
 
-# -- compare ---------------------------------------------------------------------------------------
+# -- check -----------------------------------------------------------------------------------------
+
+NO_RESULT = "no result: the clock cut it off, or its process ended"
+INTERPRETED = ROOT / "docs/results/interpreted.check.json"
+
+Task = tuple[str, str, int, bool]  # op, dtype, seed, quick: two small cases, each run once
 
 
-def compared(task: tuple[str, str, int | None]) -> list[tuple[str, float, float, float, str]]:
-    """(case, error / bound, error, bound, complaint) for the cases of an op in a type."""
-    name, dtype, most = task
-    op, found = TABLE[name], []
-    for case in list(cases_of(op))[:most]:
-        try:
-            one = compare(op, case, dtype, bench.backend())
-            found.append((case.name, one.ratio, one.error, one.bound, one.complaint))
-        except Exception as error:
-            bench.synchronize()  # fails if the GPU is lost: then all of it is
-            complaint = f"{type(error).__name__}: {str(error).strip()[-400:]}"
-            found.append((case.name, float("inf"), float("inf"), 0.0, complaint))
+def checked(task: Task) -> Row:
+    """An op in a type on its cases: one row of the check."""
+    name, dtype, seed, quick = task
+    cases = cases_for(TABLE[name], quick)[: 2 if quick else None]
+    return check_op(TABLE[name], dtype, bench.backend(), cases, seed, again=not quick)
+
+
+def with_error(task: Task, row: Row | None, error: str) -> Row:
+    """The row, or one in its place, with what went wrong outside of its cases: a lost GPU."""
+    op, dtype = TABLE[task[0]], task[1]
+    row = row or Row(op.name, op.file, bench.backend().name, dtype)
+    row.failures.append(Failure("", error, raised=True))
+    row.status, row.message = ERROR, row.message or error
+    return row
+
+
+def check_all(ops: Sequence[Op], workers: int, deadline: float) -> Checked:
+    """Every op in every type on every case, on inputs drawn anew; rows in the order of `check`."""
+    backend, seed, quick, start = bench.backend(), new_seed(), not bench.ON_GPU, time.monotonic()
+    dtypes = ("float32", "bfloat16") if quick else backend.dtypes
+    names = [op.name for op in ops]
+    again = command(names if len(ops) < len(all_ops()) else [], dtypes if quick else [],
+                    [backend.name], [], seed, quick)  # fmt: skip
+    say(f"the same inputs again, here or on another machine: {again}")
+    limits = {"more than two small cases of an op": "there is no GPU here"} if quick else {}
+    found = new_report([backend], seed, quick, again, limits)
+    tasks = [(name, dtype, seed, quick) for dtype in dtypes for name in names]
+    order = {task[:2]: number for number, task in enumerate(tasks)}
+    tasks.sort(key=lambda task: "linear" not in task[0])  # what takes longest goes first
+
+    def take(task: Task, row: Row | None, error: str) -> None:
+        found.rows.append(with_error(task, row, error) if error or row is None else row)
+
+    for name, dtype, *_ in run_all(checked, tasks, workers, deadline, take):
+        found.not_checked[f"{name} on {backend.name} in {dtype}"] = NO_RESULT
+    found.rows.sort(key=lambda row: order[row.op, row.dtype])
+    found.seconds = time.monotonic() - start
     return found
 
 
-def compare_all(ops: Sequence[Op], workers: int, deadline: float) -> Report:
-    """Every op in every type on every case: the worst ratio of each op, and all that is wrong."""
-    dtypes, most = (tuple(FORMATS), None) if bench.ON_GPU else (("float32", "bfloat16"), 2)
-    tasks = [(op.name, dtype, most) for op in ops for dtype in dtypes]
-    tasks.sort(key=lambda task: "linear" not in task[0])  # what takes longest goes first
-    worst: dict[str, dict[str, float]] = {}
-    wrong: list[dict[str, Any]] = []
-    count = 0
-
-    def take(task: Any, found: Any, error: str) -> None:
-        nonlocal count
-        name, dtype, _ = task
-        if error:
-            wrong.append({"op": name, "dtype": dtype, "case": "", "complaint": error})
-            return
-        count += len(found)
-        worst.setdefault(name, {})[dtype] = max((ratio for _, ratio, *_ in found), default=0.0)
-        wrong.extend(
-            {"op": name, "dtype": dtype, "case": case, "ratio": ratio, "error": away,
-             "bound": bound, "complaint": complaint}
-            for case, ratio, away, bound, complaint in found if complaint
-        )  # fmt: skip
-
-    cut = run_all(compared, tasks, workers, deadline, take)
-    return {
-        "compared": count,
-        "wrong": wrong,
-        "worst_ratio": worst,
-        "cut": [f"{op} {dtype}" for op, dtype, _ in cut],
-    }
+def interpreted() -> Report | None:
+    """The check of a machine without a GPU, to compare with."""
+    try:
+        return read_json(INTERPRETED) if INTERPRETED.exists() else None
+    except RefnetError as error:  # no reason to measure nothing
+        say(f"NOT COMPARED with an interpreted check: {error}")
+        return None
 
 
-def shown_compare(found: Report) -> list[str]:
-    """How many agree, which do not, and where the largest errors are."""
-    ratios = [
-        (r, f"{op} {dtype}") for op, of in found["worst_ratio"].items() for dtype, r in of.items()
-    ]
-    largest = sorted((r for r in ratios if np.isfinite(r[0])), reverse=True)[:5]
-    lines = [
-        f"compared {found['compared']} pairs: {len(found['wrong'])} wrong. Largest errors, in units of "
-        f"their bounds: {', '.join(f'{ratio:.2f} {where}' for ratio, where in largest)}"
-    ]
-    for one in found["wrong"][:15]:
-        complaint = " ".join(one["complaint"].split())[-160:]
-        lines.append(f"  WRONG {one['op']} {one['dtype']} {one['case']}: {complaint}")
+def write_check(found: Checked, place: Path) -> Report:
+    """The check as the files of `refnet check` beside `place`, and as what the first of them holds."""
+    before = interpreted()
+    write_json(found, place.with_suffix(".check.json"), before)
+    try:
+        if importlib.util.find_spec("matplotlib"):
+            write_html(found, place.with_suffix(".check.html"), before)
+        else:
+            say("no HTML report of the check: matplotlib is not installed here")
+    except Exception as error:  # a picture less is no reason to lose the parts that follow
+        say(f"no HTML report of the check: {type(error).__name__}: {error}")
+    return as_json(found, before)
+
+
+def shown_check(found: Report, most: int = 15) -> list[str]:
+    """A line for each type, all that is wrong, and what is not as it was when interpreted."""
+    lines = [f"check with seed {found['seed']}: {found['command']}"]
+    for one in found["summary"]:
+        counts = {what: one[what] for what in ("passed", "failed", "errors", "missing")}
+        lines.append(
+            f"{one['backend']} {one['dtype']}: {one['ops']} ops, "
+            + ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+            + f"; {one['cases']} cases, {one['numbers']:,} numbers; largest error "
+            f"{float(one['ratio']):.2f} of its bound ({one['at']})"
+        )
+    if not found["ok"]:
+        lines.append("NOT ALL OF IT IS RIGHT" if found["rows"] else "NOTHING WAS CHECKED")
+    for row in [row for row in found["rows"] if row["status"] != "pass"][:most]:
+        message = " ".join(row["message"].split())[-160:]
+        lines.append(f"  {row['status'].upper()} {row['op']} {row['dtype']}: {message}")
+        lines += [f"    {one['replay']}" for one in row["failures"][:1]]
+    if "changes" in found:
+        lines += ["against the interpreted check:"]
+        lines += changes.lines(found["changes"], found["seed"], most)
     return lines
 
 
@@ -426,7 +461,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     place = results.place_for(options.out or folder, report)
     partial = place.with_suffix(".partial")
     workers = max(2, min(14, (os.cpu_count() or 2) - 2)) if bench.ON_GPU else 0
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS"):
+    for name in THREADS:
         os.environ.setdefault(name, "1")  # the workers are many already
     ops = [op for op in all_ops() if not options.ops or (op.primal or op).name in options.ops]
     rows = bench.suite(quick=not bench.ON_GPU, ops=[op.name for op in ops])
@@ -439,13 +474,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results.write(partial, {**report, "bench": found})
 
     run: dict[str, Callable[[float], Report]] = {
-        "compare": lambda end: compare_all(ops, workers, end),
+        "check": lambda end: write_check(check_all(ops, workers, end), place),
         "tests": lambda end: tests(workers, end, place.with_suffix(".tests.log")),
         "bench": lambda end: bench_all(ops, rows, workers, end, save),
         "tuning": lambda end: tune_all(workers, end),
     }
     show = {
-        "compare": shown_compare,
+        "check": shown_check,
         "tests": shown_tests,
         "bench": shown_bench,
         "tuning": shown_tuning,
@@ -459,10 +494,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report[part] = found = run[part](end)
         report["seconds"][part] = round(time.monotonic() - began, 1)
         say(f"refnet: {part} took {report['seconds'][part]:.0f} s")
-        if found["cut"]:
-            report["cut"].append(f"{part}: {len(found['cut'])} not run")
-            summary.append(f"CUT OFF by the clock in {part}: {len(found['cut'])}, "
-                           f"from {found['cut'][0]} on")  # fmt: skip
+        cut = found.get("cut") or [
+            what for what, why in found.get("not_checked", {}).items() if why == NO_RESULT
+        ]
+        if cut:
+            report["cut"].append(f"{part}: {len(cut)} not run")
+            summary.append(f"CUT OFF by the clock in {part}: {len(cut)}, from {cut[0]} on")
         summary += ["", *show[part](found)]
         results.write(partial, report)
     report["seconds"]["all"] = round(time.monotonic() - start, 1)
@@ -470,8 +507,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     partial.unlink(missing_ok=True)
     say(*summary, "", f"{'measured' if bench.ON_GPU else 'NO MEASUREMENT'}, in "
         f"{report['seconds']['all']:.0f} s: {place}")  # fmt: skip
-    bad = report.get("compare", {}).get("wrong") or report.get("tests", {}).get("exit_status", 0)
-    return 1 if bad or report.get("bench", {}).get("errors") else 0
+    wrong = not report.get("check", {"ok": True})["ok"] or report.get("bench", {}).get("errors")
+    return 1 if wrong or report.get("tests", {}).get("exit_status", 0) else 0
 
 
 if __name__ == "__main__":

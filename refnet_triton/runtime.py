@@ -10,8 +10,8 @@ TRITON_INTERPRET=1, GPU or not       the same, on purpose: a debugger can step t
 REFNET_COMPILE_ONLY=1, no GPU        kernels can be compiled for any GPU, but not launched
 ===================================  ==========================================================
 
-What the interpreter gets wrong is put right here, once: see `narrow`, `widen`, `_silence_numpy` and
-`_mend_loop_bounds`.
+What the interpreter gets wrong is put right here, once: see `narrow`, `widen`, `_silence_numpy`,
+`_sum_in_pairs` and `_mend_loop_bounds`.
 """
 
 from __future__ import annotations
@@ -221,6 +221,29 @@ def _silence_numpy() -> None:
     GridExecutor.__call__ = quiet_launch
 
 
+def _sum_in_pairs() -> None:
+    """Sum a tile as a GPU does, halves upon halves. NumPy adds the rows of a column one after another,
+    which loses more digits.
+    """
+    import numpy as np
+    from triton.runtime.interpreter import ReduceOps
+
+    whole = ReduceOps.sum
+
+    @functools.wraps(whole)
+    def sum_in_pairs(self: Any, tile: Any) -> Any:
+        x = tile.handle.data
+        if x.dtype.kind != "f" or self.axis is None:
+            return whole(self, tile)
+        x = np.moveaxis(x, self.axis, 0)
+        while len(x) > 1:  # a power of 2
+            x = x[: len(x) // 2] + x[len(x) // 2 :]
+        y = np.expand_dims(x[0], self.axis) if self.keep_dims else x[0]
+        return self.to_tensor(y, tile.dtype)
+
+    ReduceOps.sum = sum_in_pairs
+
+
 def _mend_loop_bounds() -> None:
     """Let run-time loop bounds be numbers again: Triton 3.6 calls int() on an array of one element, which
     NumPy 2.4 refuses. Later versions of Triton do as is done here.
@@ -239,5 +262,6 @@ def _mend_loop_bounds() -> None:
 
 if INTERPRETED.value:
     _silence_numpy()
+    _sum_in_pairs()
     if triton.__version__.startswith("3.6."):
         _mend_loop_bounds()

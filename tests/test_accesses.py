@@ -92,3 +92,26 @@ def test_the_sizes_of_a_gpu_are_others():
     with as_on_a_gpu():
         assert programs(5000) == [(5,)]
     assert programs(5000) == [(2,)]
+
+
+@triton.jit
+def _spill_kernel(x, y, n, OTHER: tl.constexpr, BLOCK: tl.constexpr):
+    lane = tl.arange(0, BLOCK)
+    tl.store(y + lane, tl.load(x + lane, mask=lane < n, other=OTHER))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "undefined"),
+    [("float32", "nan"), ("bfloat16", "nan"), ("int32", str((1 << 31) - 1)), ("uint8", "255")],
+)
+def test_a_lane_that_is_off_has_no_value(dtype, undefined):
+    x = torch.zeros(16, device=DEVICE).to(getattr(torch, dtype))
+    y = torch.zeros_like(x)
+    with guarded():
+        _spill_kernel[(1,)](x, y, 3, None, 16)
+    assert [str(v) for v in y.tolist()] == [str(v) for v in x[:3].tolist()] + [undefined] * 13
+    with guarded():
+        _spill_kernel[(1,)](x, y, 3, 1.0, 16)
+    assert y.tolist() == [0] * 3 + [1] * 13
+    _spill_kernel[(1,)](x, y, 3, None, 16)
+    assert y.tolist() == [0] * 16

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from refnet import backend as backends
 from refnet import errors
 from refnet.op import TABLE
 from refnet.shapes import Spec
@@ -151,30 +152,194 @@ def test_a_tile_of_a_reduction(length, inner):
     assert rows * columns == 4096 or length <= rows < 2 * length
 
 
-@pytest.mark.triton
-@pytest.mark.parametrize("count", [16 * 4096, 16 * 4096 + 1, 40 * 4096, 3000 * 4096])
-def test_a_long_sum_is_cut_into_as_many_parts_as_fill_a_gpu(count, torch):
-    """Each part has 16 tiles or more, and there are no more than 1024."""
-    from refnet_triton.accesses import watched
-    from refnet_triton.ops import reductions
-    from refnet_triton.runtime import DEVICE, INTERPRETED, as_on_a_gpu
+@pytest.fixture
+def grids():
+    """grids(function, *arguments): the grid of each launch that a function makes."""
+    accesses = pytest.importorskip("refnet_triton.accesses")
+    from refnet_triton.runtime import INTERPRETED
 
     if not INTERPRETED.value:
         pytest.skip("launches are watched in the interpreter")
-    grids = []
-    x = torch.zeros(1, device=DEVICE).expand(count)
 
-    class Noted(Exception):
-        pass
+    def of(function, *arguments, **attributes):
+        found = []
+        note = lambda kernel, grid, tensors: found.append(grid)  # noqa: E731
+        with accesses.watched(note, lambda access: None):
+            function(*arguments, **attributes)
+        return found
 
-    def launched(kernel, grid, tensors):
-        grids.append(grid)
-        raise Noted
+    return of
 
-    with as_on_a_gpu(), watched(launched, lambda access: None), pytest.raises(Noted):
-        reductions._reduce(x, 1, count, 1, reductions.SUM, 1.0, x.dtype)
-    parts = min(1024, -(-count // (16 * 4096)))
-    assert grids == [(1, parts, 1)]
+
+@pytest.fixture
+def gpu_sizes():
+    pytest.importorskip("triton")
+    from refnet_triton.runtime import as_on_a_gpu
+
+    with as_on_a_gpu():
+        yield
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(
+    ("length", "rows", "programs", "parts"),
+    [
+        (16 * 64, 64, 1, 1),  # 16 tiles: one program walks down them
+        (16 * 64 + 1, 64, 1, 2),
+        (100 * 64, 64, 1, 7),
+        (1 << 20, 64, 1, 1024),  # as many programs as fill a GPU, and no more
+        (1 << 20, 64, 100, 11),
+        (1 << 20, 64, 1023, 2),
+        (1 << 20, 64, 1024, 1),
+    ],
+)
+def test_into_how_many_parts_a_long_axis_is_cut(length, rows, programs, parts, gpu_sizes):
+    from refnet_triton.ops.reductions import _parts
+
+    assert _parts(length, rows, programs) == parts
+
+
+@pytest.mark.triton
+def test_programs_are_counted_over_all_slices_and_blocks(torch, grids, gpu_sizes):
+    from refnet_triton.ops.reductions import argmax, sum
+
+    x = torch.zeros(3, 2049, 130)
+    assert grids(sum, x, 1)[0] == (3, 3, 3)  # 2049 rows, 64 at a time, 16 times: 3 parts
+    assert grids(argmax, x, 1)[-1] == (3, 3, 3)
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(
+    ("shape", "programs"),
+    [
+        ((300, 100), 19),  # 16 rows of 128 in a program: 2048 elements
+        ((2, 2), 1),
+        ((3, 2048), 3),
+        ((3, 1025), 3),
+        ((2, 16_384), 2),
+        ((2, 16_385), 2),
+    ],
+)
+def test_how_many_rows_of_softmax_share_a_program(shape, programs, torch, grids, gpu_sizes):
+    from refnet_triton.ops.softmax import log_softmax_vjp, softmax
+
+    x = torch.zeros(shape)
+    assert grids(softmax, x) == grids(log_softmax_vjp, x, x) == [(programs,)]
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(("rows", "programs"), [(512, 1), (513, 2), (1025, 3)])
+def test_the_interpreter_takes_more_rows_at_once(rows, programs, torch, grids):
+    from refnet_triton.ops.softmax import softmax
+
+    assert grids(softmax, torch.zeros(rows, 100)) == [(programs,)]
+
+
+@pytest.mark.triton
+def test_a_block_of_classes(torch, gpu_sizes):
+    from refnet_triton.ops.losses import _block
+
+    sizes = {1: 16, 16: 16, 17: 32, 1000: 1024, 4096: 4096, 4097: 4096, 50_257: 4096}
+    assert {n: _block(n) for n in sizes} == sizes
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(
+    ("rows", "inner", "picks", "programs"),
+    [
+        (5000, 1, 10, 5),  # a program sums 1024 rows, one term of each at a time
+        (5000, 32, 10, 157),
+        (5000, 63, 10, 313),
+        (5000, 64, 10, 5000),  # or one row, 8 terms at a time
+        (5000, 300, 10, 15_000),
+        (10, 1, 160, 1),
+        (10, 1, 161, 10),
+    ],
+)
+def test_who_sums_what_was_picked(rows, inner, picks, programs, torch, gpu_sizes, monkeypatch):
+    from refnet_triton.ops import indexing
+
+    found = []
+
+    class Noted:
+        def __getitem__(self, grid):
+            return lambda *arguments, **options: found.append(grid)
+
+    monkeypatch.setattr(indexing, "_scatter_add_kernel", Noted())
+    x, indices = torch.zeros(rows, inner), torch.zeros(picks, 1, dtype=torch.int64)
+    indexing.gather_vjp(torch.zeros(picks, inner), x, indices)
+    assert found == [(programs,)]
+
+
+@pytest.mark.triton
+def test_32_bits_as_long_as_they_suffice(torch, gpu_sizes):
+    """A tile of 1024 elements may begin at the last one."""
+    from refnet_triton.ops.indexing import _index_type
+
+    def type_of(*sizes):
+        return str(_index_type(*(torch.empty(n, device="meta") for n in sizes)))
+
+    assert type_of((1 << 31) - 1024) == type_of(5, (1 << 31) - 1024) == "int32"
+    assert type_of((1 << 31) - 1023) == type_of(5, (1 << 31) - 1023) == "int64"
+    assert type_of((1 << 31) - 1023, 5) == "int64"
+    spread = torch.empty((1 << 30, 3), device="meta")
+    assert str(_index_type(spread[:, 0], torch.empty(5, device="meta"))) == "int64"
+
+
+@pytest.mark.triton
+def test_philox_counts_beyond_32_bits(torch):
+    import triton
+    import triton.language as tl
+
+    from refnet.ops.random import philox as reference
+    from refnet_triton.ops.random import philox
+    from refnet_triton.runtime import DEVICE
+
+    @triton.jit
+    def kernel(key, y, first, F: tl.constexpr):
+        lane = tl.arange(0, 16)
+        a, b, c, d = F(first + lane.to(tl.int64), key)
+        tl.store(y + 4 * lane, a.to(tl.int64))
+        tl.store(y + 4 * lane + 1, b.to(tl.int64))
+        tl.store(y + 4 * lane + 2, c.to(tl.int64))
+        tl.store(y + 4 * lane + 3, d.to(tl.int64))
+
+    key = torch.tensor([3, 4], device=DEVICE)
+    y = torch.zeros(16, 4, dtype=torch.int64, device=DEVICE)
+    for first in ((1 << 32) - 8, 5 << 33):
+        kernel[(1,)](key, y, first, philox)
+        expected = reference(np.arange(first, first + 16), np.array([3, 4]))
+        assert y.cpu().tolist() == expected.astype(np.int64).tolist()
+
+
+def test_dropout_keeps_what_lies_at_the_rate(backend):
+    u = TABLE["random_uniform"](KEY, shape=(64,))
+    x = backend.array(np.ones(64, np.float32))
+    y = backend.function(TABLE["dropout"])(x, backend.array(KEY), rate=float(u[5]))
+    assert (backend.numpy(y) != 0).tolist() == (u >= u[5]).tolist()
+
+
+@pytest.mark.triton
+def test_a_product_keeps_nothing_it_was_not_asked_for(torch):
+    from refnet_triton.ops.matmul import _product
+    from refnet_triton.runtime import DEVICE
+
+    a = torch.ones(1, 2, 2, device=DEVICE)
+    assert _product(a, a)[1] is None and _product(a, a, keep=True)[1] is not None
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(
+    "name", ["matmul", "linear", "linear_vjp", "softmax", "sum", "relu", "gather"]
+)
+def test_a_twin_takes_tensors_alone(name, torch):
+    """And names itself: deep in a kernel nobody would know which op it was."""
+    op = TABLE[name]
+    x = torch.ones(2, 2)
+    for wrong in set(op.inputs) - {"saved"}:  # the gradient of the identity does not look at it
+        given = [np.ones((2, 2)) if name == wrong else x for name in op.inputs]
+        with pytest.raises(errors.BackendError, match="works on torch tensors, got ndarray"):
+            backends.get("triton").function(op)(*given)
 
 
 @pytest.mark.triton

@@ -16,7 +16,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("refnet_triton.runtime")
 
+from refnet.check import cases_for, check  # noqa: E402
 from refnet.op import TABLE  # noqa: E402
+from refnet.report import as_json, read_json  # noqa: E402
 from refnet_triton import bench, gpu, peers, results  # noqa: E402
 
 pytestmark = pytest.mark.triton
@@ -35,12 +37,18 @@ def test_the_whole_path(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "NO GPU HERE" in done.stdout and "NO MEASUREMENT" in done.stdout
-    (file,) = tmp_path.glob("*.json")
-    assert file.name.endswith("-no-measurement.json")
+    (file,) = tmp_path.glob("*-no-measurement.json")
     report = json.loads(file.read_text(encoding="utf-8"))
     assert report["measurement"] is False and report["cut"] == []
     assert {"python", "torch", "triton", "numpy"} <= set(report["versions"])
-    assert report["compare"]["compared"] > 20 and report["compare"]["wrong"] == []
+    own = file.with_suffix(".check.json")
+    assert report["check"] == json.loads(own.read_text(encoding="utf-8")) == read_json(own)
+    assert report["check"]["ok"] and len(report["check"]["rows"]) == 2 * 9
+    assert all(row["cases"] == 2 and row["numbers"] for row in report["check"]["rows"])
+    assert f"--seed {report['check']['seed']} --quick" in done.stdout
+    assert ("changes" in report["check"]) == gpu.INTERPRETED.exists()
+    page = file.with_suffix(".check.html")
+    assert page.exists() or "no HTML report of the check: matplotlib" in done.stdout
     assert report["tests"]["exit_status"] == 0 and report["tests"]["counts"]["passed"] >= 1
     assert report["bench"]["errors"] == [] and report["tuning"]["best"]
     rows = {row["op"]: row for row in report["bench"]["rows"]}
@@ -48,6 +56,123 @@ def test_the_whole_path(tmp_path):
     for name in ("relu", "softmax_vjp", "matmul", "adam"):
         assert set(rows[name]["samples"]) == {"refnet", "eager"}
         assert rows[name]["percent"] > 0 and rows[name]["difference"] < 1e-5
+
+
+# -- the check ---------------------------------------------------------------------------------------
+
+CHOSEN = [TABLE[name] for name in ("relu", "matmul", "softmax_vjp")]
+
+
+@interpreted
+def test_the_check_is_that_of_the_command_line(tmp_path):
+    """The same rows, to the bit, as `check` finds on the same cases with the seed that is kept."""
+    found = gpu.check_all(CHOSEN, 0, time.monotonic() + 120)
+    assert found.ok() and len(found.rows) == 6 and found.quick
+    assert [row.dtype for row in found.rows] == ["float32"] * 3 + ["bfloat16"] * 3
+    for row in found.rows:
+        cases = [case.name for case in cases_for(TABLE[row.op], True)[:2]]
+        (again,) = check([row.op], [row.dtype], ["triton"], cases, found.seed, quick=True).rows
+        assert (again.cases, again.numbers, again.worst) == (row.cases, row.numbers, row.worst)
+    written = gpu.write_check(found, tmp_path / "a.json")
+    read = read_json(tmp_path / "a.check.json")
+    assert written == read and set(as_json(found)) <= set(read)
+    assert gpu.check_all(CHOSEN[:1], 0, time.monotonic() + 120).seed != found.seed
+
+
+def test_on_a_gpu_every_case_in_every_type_is_a_task(monkeypatch):
+    """And what the clock cuts off is named, and passes for nothing."""
+    monkeypatch.setattr(bench, "ON_GPU", True)
+    tasks = []
+    monkeypatch.setattr(gpu, "run_all", lambda _, given, *__: tasks.extend(given) or given[1:])
+    found = gpu.check_all(CHOSEN, 0, 0.0)
+    every = {(op.name, dtype) for op in CHOSEN for dtype in bench.backend().dtypes}
+    assert {task[:2] for task in tasks} == every and len(tasks) == 12
+    assert {task[2:] for task in tasks} == {(found.seed, False)}
+    assert found.command.endswith(f"--backend triton --seed {found.seed}")
+    assert len(found.not_checked) == 11 and set(found.not_checked.values()) == {gpu.NO_RESULT}
+    assert "matmul on triton in float64" in found.not_checked
+    assert not found.ok() and not found.rows
+
+
+@interpreted
+def test_the_clock_cuts_the_check_off(monkeypatch, capsys, tmp_path):
+    for name in gpu.THREADS:
+        monkeypatch.setenv(name, "1")
+    arguments = ["--parts", "check", "--ops", "relu", "--out", str(tmp_path), "--budget", "0"]
+    assert gpu.main(arguments) == 1
+    out = capsys.readouterr().out
+    assert "CUT OFF by the clock in check: 4, from relu on triton in float32 on" in out
+    assert "NOTHING WAS CHECKED" in out
+    found = read_json(next(tmp_path.glob("*.check.json")))
+    assert found["ok"] is False and found["rows"] == [] and len(found["not_checked"]) == 5
+
+
+@interpreted
+def test_a_row_that_is_lost_is_an_error_and_is_named(monkeypatch, tmp_path):
+    lost = functools.partial(checked_or_lose, gpu.checked)
+    monkeypatch.setattr(gpu, "checked", lost)
+    found = gpu.check_all(CHOSEN, 0, time.monotonic() + 120)
+    assert [row.op for row in found.failed] == ["relu", "relu"] and not found.ok()
+    assert {row.status for row in found.failed} == {"error"}
+    assert found.failed[0].message == "RuntimeError: an illegal memory access was encountered"
+    shown = "\n".join(gpu.shown_check(gpu.write_check(found, tmp_path / "a.json")))
+    assert "NOT ALL OF IT IS RIGHT" in shown and "ERROR relu float32: RuntimeError: an ill" in shown
+    assert f"--op relu --dtype float32 --backend triton --seed {found.seed}" in shown
+
+
+def checked_or_lose(checked, task):
+    if task[0] == "relu":
+        raise RuntimeError("an illegal memory access was encountered")
+    return checked(task)
+
+
+def test_a_row_whose_process_loses_its_gpu_afterwards_is_an_error():
+    task = ("relu", "float32", 1, True)
+    row = gpu.with_error(task, gpu.checked(task), "RuntimeError: an illegal memory access")
+    assert (row.status, row.cases, row.message) == (
+        "error",
+        2,
+        "RuntimeError: an illegal memory access",
+    )
+    assert row.failures[-1].raised
+
+
+@interpreted
+def test_an_interpreted_check_to_compare_with(monkeypatch, tmp_path, capsys):
+    found = gpu.check_all(CHOSEN[:2], 0, time.monotonic() + 120)
+    earlier = as_json(found)
+    matmul = next(row for row in earlier["rows"] if row["op"] == "matmul")
+    matmul["ratio"] = matmul["ratio"] / 3
+    monkeypatch.setattr(gpu, "INTERPRETED", tmp_path / "interpreted.check.json")
+    gpu.INTERPRETED.write_text(json.dumps(earlier), encoding="utf-8")
+    written = gpu.write_check(found, tmp_path / "a.json")
+    (one,) = written["changes"]["rows"]
+    assert (one["op"], one["dtype"], one["factor"]) == ("matmul", "float32", pytest.approx(3))
+    shown = "\n".join(gpu.shown_check(written))
+    assert f"Both drew their inputs from seed {found.seed}" in shown
+    assert "3.0 x  matmul on triton in float32" in shown
+    gpu.INTERPRETED.write_text("{", encoding="utf-8")
+    capsys.readouterr()
+    assert "changes" not in gpu.write_check(found, tmp_path / "a.json")
+    assert "NOT COMPARED with an interpreted check: " in capsys.readouterr().out
+
+
+@interpreted
+def test_no_page_without_matplotlib(monkeypatch, tmp_path, capsys):
+    found = gpu.check_all(CHOSEN[:1], 0, time.monotonic() + 120)
+    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None)
+    gpu.write_check(found, tmp_path / "a.json")
+    assert "no HTML report of the check: matplotlib is not installed" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["a.check.json"]
+
+
+@interpreted
+def test_a_page_that_cannot_be_drawn_stops_nothing(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    found = gpu.check_all(CHOSEN[:1], 0, time.monotonic() + 120)
+    monkeypatch.setattr(gpu, "write_html", lambda *_: 1 // 0)
+    assert gpu.write_check(found, tmp_path / "a.json")["ok"]
+    assert "no HTML report of the check: ZeroDivisionError" in capsys.readouterr().out
 
 
 # -- the benchmark: what is drawn, what is counted, and that the contenders compute the same ---------

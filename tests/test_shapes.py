@@ -43,7 +43,7 @@ def test_open_lengths_promise_less_but_nothing_wrong(op):
     for case in cases_of(op):
         inputs, attributes = arrays(op, case, "float32")
         specs = [Spec((None, *x.shape[1:])[: x.ndim], str(x.dtype)) for x in inputs]
-        if op.name == "stack_vjp" and attributes.get("axis", 0) == 0:
+        if op.name == "stack_vjp" and attributes.get("axis", 0) % inputs[0].ndim == 0:
             with pytest.raises(ShapeError, match=r"length of axis 0 .* has to be known"):
                 op.infer(specs, attributes)  # it says how many results there are
             continue

@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from refnet import changes
 from refnet import report as reports
 from refnet.check import PASS, Report, Row, check
 from refnet.cli.output import (
@@ -35,19 +36,23 @@ from refnet.cli.output import (
 )
 from refnet.errors import ArgumentError
 
+Earlier = dict[str, Any] | None
 FEW = 24  # rows up to which each is shown, and not each file of ops
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     add, default = parser.add_argument, argparse.SUPPRESS
-    add("--op", nargs="+", default=default, metavar="NAME", help="only these ops, by exact name")
-    add("--dtype", nargs="+", default=default, help="only these types: float32, bfloat16, ...")
-    add("--backend", nargs="+", default=default, help="only these; default: all that can run here")
-    add("--case", nargs="+", default=default, help="only these cases, by exact name")
+    names: dict[str, Any] = {"action": "extend", "nargs": "+", "default": default}
+    add("--op", **names, metavar="NAME", help="only these ops, by exact name")
+    add("--dtype", **names, help="only these types: float32, bfloat16, ...")
+    add("--backend", **names, help="only these; default: all that can run here")
+    add("--case", **names, help="only these cases, by exact name")
     add("--seed", type=seed, default=default, help="of the inputs; default: a new one at each run")
     add("--quick", action="store_true", help="fewer and smaller cases, each run once")
     add("--allow-missing", action="store_true", help="an op that a backend lacks is no failure")
+    earlier = "the JSON of an earlier check: list what is another by more than a factor of 2"
+    add("--against", type=Path, default=default, metavar="FILE", help=earlier)
     add("--json", type=Path, default=default, metavar="FILE", help="write all results as JSON")
     add("--html", type=Path, default=default, metavar="FILE", help="write a report with pictures")
 
@@ -55,8 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; the exit code is 1 if anything disagrees, or is missing and may not be."""
     wanted = vars(arguments)
-    writers: dict[str, Callable[[Report, Path], Path]]
+    writers: dict[str, Callable[[Report, Path, Earlier], Path]]
     writers = {"json": reports.write_json, "html": reports.write_html}
+    before = reports.read_json(wanted["against"]) if "against" in wanted else None
     files = {kind: _file(kind, wanted[kind]) for kind in writers if kind in wanted}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     out = console()
@@ -76,8 +82,10 @@ def run(arguments: argparse.Namespace) -> int:
     _say_machine(report)
     _say_table(report)
     _say_summaries(report)
+    if before is not None:
+        _say_changes(report, before)
     for kind, path in files.items():
-        say(f"{writers[kind](report, path)}  the report as {kind.upper()}")
+        say(f"{writers[kind](report, path, before)}  the report as {kind.upper()}")
     ok = report.ok(arguments.allow_missing)
     say(reports.verdict(report), GOOD if ok else BAD)
     return 0 if ok else 1
@@ -113,6 +121,8 @@ def _say_failures(report: Report) -> None:
     for pair in dict.fromkeys((row.backend, row.dtype) for row in report.missing):
         names = [row.op for row in report.missing if (row.backend, row.dtype) == pair]
         say(f"MISSING  {counted(len(names), 'op')} on {' in '.join(pair)}: {', '.join(names)}", BAD)
+        first = next(row for row in report.missing if (row.backend, row.dtype) == pair)
+        say(f"  {first.op}: {first.message}", QUIET)
     if report.failed or report.missing:
         say()
 
@@ -153,7 +163,9 @@ def _cells(row: Row) -> list[Any]:
     error, bound = (row.worst.error, row.worst.bound) if row.worst else (0.0, 0.0)
     sizes = f"{error:.3g}", f"{bound:.3g}", f"{row.ratio:.2f}"
     where = row.where
-    if row.worst:
+    if row.worst and row.worst.got is None:
+        where = f"{row.worst.case}: {row.worst.complaint}"
+    elif row.worst:
         where += f" is {row.worst.got!r}, the reference {row.worst.expected!r}"
     return [row.op, row.backend, row.dtype, row.status, row.cases, *sizes, where or row.message]
 
@@ -171,4 +183,12 @@ def _say_summaries(report: Report) -> None:
             f"{duration(one.seconds)}{at}{note}",
             GOOD if one.passed == one.ops else BAD,
         )
+    say()
+
+
+def _say_changes(report: Report, before: dict[str, Any]) -> None:
+    """The rows whose largest error is another than in the earlier check."""
+    say("Against an earlier check", HEADING)
+    for line in changes.lines(reports.as_json(report, before)["changes"], report.seed):
+        say(line, BAD if line.startswith(changes.OTHER_INPUTS) else "")
     say()

@@ -77,6 +77,7 @@ def _backend(name: str) -> bool:
     """Say whether a backend runs, where, and how near to the reference it computes one op."""
     try:
         backend = backends.get(name)
+        described = backend.describe()
     except Exception as error:  # a package of another's that is broken may raise anything
         say(f"{name}: cannot run: {_line(error)}", BAD)
         return False
@@ -84,15 +85,15 @@ def _backend(name: str) -> bool:
         op = TABLE[SMOKE]
         found = [compare(op, case, backend.dtypes[0], backend) for case in cases_of(op)]
     except Exception as error:
-        say(f"{name}: {backend.describe()}, but {SMOKE} fails: {_line(error)}", BAD)
+        say(f"{name}: {described}, but {SMOKE} fails: {_line(error)}", BAD)
         return False
     wrong = [f"{one.case}: {one.complaint}" for one in found if not one.ok]
     if wrong:
-        say(f"{name}: {backend.describe()}, but {SMOKE} is wrong: {_line(wrong[0])}", BAD)
+        say(f"{name}: {described}, but {SMOKE} is wrong: {_line(wrong[0])}", BAD)
         return False
     worst = max(one.ratio for one in found)
     say(
-        f"{name}: {backend.describe()}; {SMOKE} in {backend.dtypes[0]} is right on "
+        f"{name}: {described}; {SMOKE} in {backend.dtypes[0]} is right on "
         f"{len(found)} cases (largest error {worst:.2f} of its bound)",
         GOOD,
     )

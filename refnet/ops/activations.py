@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from refnet.bounds import exact, ulp
-from refnet.cases import Case, Cases, constant, normal, unary
+from refnet.cases import MANY, TALL, Case, Cases, constant, large, normal, unary
 from refnet.op import Kink, op
 from refnet.ops.reductions import sum_to, summed_to_inputs
 
@@ -115,9 +115,12 @@ def _with_slopes():
             Case("points", constant(unary().tests[0].make(None)[0], 0.25)),
             Case("empty", slopes((0, 3), (3,))),
             Case("tall", slopes((1031, 3), (3,))),
+            Case("one element", slopes((1,), (1,))),
             Case("transposed", slopes((33, 17), (33, 17)), layout="transposed"),
+            Case("strided", slopes((5, 29), (29,)), layout="strided"),
         ),
         lambda n: (Case("rows", slopes((max(1, n // 1024), 1024), (1024,))),),
+        (large((MANY,), (1,)), large(TALL, TALL[1:])),
     )
 
 

@@ -6,10 +6,12 @@ goes to whichever array was chosen.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from refnet.bounds import exact, rounded_sum, ulp
-from refnet.cases import Case, Cases, binary, normal, unary
+from refnet.cases import MANY, TALL, Case, Cases, binary, large, normal, unary
 from refnet.op import op
 from refnet.ops.reductions import sum_to
 
@@ -69,16 +71,30 @@ def _choices():
             Case("empty", chosen((0, 3), (0, 3), (3,))),
             Case("block edge", chosen((1025,), (1025,), (1025,))),
             Case("strided", chosen((5, 29), (5, 29), (5, 29)), layout="strided"),
+            Case("transposed", chosen((33, 17), (33, 17), (33, 17)), layout="transposed"),
             Case(
-                "NaN not chosen",
+                "NaN and infinities, chosen and not",
                 lambda rng: (
-                    np.array([True, False]),
-                    np.array([1.0, np.nan]),
-                    np.array([np.nan, 2.0]),
+                    np.array([True, False, True, False]),
+                    np.array([1.0, np.nan, np.nan, -np.inf]),
+                    np.array([np.nan, 2.0, np.inf, -np.inf]),
                 ),
             ),
         ),
         lambda n: (Case("flat", chosen((n,), (n,), (n,))),),
+        (
+            Case(
+                "many",
+                lambda rng: (np.broadcast_to(True, (MANY,)), *[np.broadcast_to(0.5, (MANY,))] * 2),
+            ),
+            Case(
+                "rows",
+                lambda rng: (
+                    np.broadcast_to(True, (TALL[0], 1)),
+                    *[np.broadcast_to(0.5, TALL[1:])] * 2,
+                ),
+            ),
+        ),
     )
 
 
@@ -103,7 +119,10 @@ def where_vjp(g, condition, a, b):
     return sum_to(to_a, np.shape(a)), sum_to(to_b, np.shape(b))
 
 
-@op(cases=unary(variants=({"dtype": "float64"},)), saves="x", error=ulp(0.5))
+CASTS = replace(unary(variants=({"dtype": "float64"},)), large=(large((MANY,), dtype="float64"),))
+
+
+@op(cases=CASTS, saves="x", error=ulp(0.5))
 def cast(x, dtype="float32"):
     r"""y = x as numbers of another type, rounded to the nearest"""
     return np.asarray(x).astype(dtype)

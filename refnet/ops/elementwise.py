@@ -85,8 +85,11 @@ def _powers():
             Case("empty", ordinary((0,), (0,))),
             Case("block edge", ordinary((1025,), (1025,))),
             Case("transposed", ordinary((33, 17), (33, 17)), layout="transposed"),
+            Case("strided", ordinary((5, 29), (5, 29)), layout="strided"),
+            Case("one element", ordinary((1,), (1,))),
         ),
         lambda n: (Case("square", lambda rng: (*positive((n,))(rng), np.array(1.7))),),
+        binary().large,
     )
 
 

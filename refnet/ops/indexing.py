@@ -14,38 +14,13 @@ from __future__ import annotations
 import numpy as np
 
 from refnet.bounds import exact, rounded_sum
-from refnet.cases import Case, Cases, constant, normal
+from refnet.cases import index_arrays, masks, picks, slices
 from refnet.errors import DTypeError, ShapeError
 from refnet.op import op
 from refnet.shapes import Spec, agree, broadcast, indexed, moved_back
 
 
-def _keys(*rows):
-    """Cases of `index` from (shape of x, key) rows."""
-    tests = [
-        Case(f"{shape} {key}", normal(shape), {"key": key}, smooth=True) for shape, key in rows
-    ]
-    tests += [Case(f"{c.name} transposed", c.make, c.attributes, "transposed") for c in tests[:2]]
-    tests += [Case(f"{c.name} strided", c.make, c.attributes, "strided") for c in tests[:2]]
-    halves = {"key": (slice(None), slice(0, 512))}
-    return Cases(tuple(tests), lambda n: (Case("rows", normal((max(1, n // 1024), 1024)), halves),))
-
-
-INDICES = _keys(
-    ((5, 4), (slice(1, 4), slice(None, None, 2))),
-    ((5, 4), (slice(None, None, -1), slice(3, 0, -2))),
-    ((5, 4), 2),
-    ((5, 4), -1),
-    ((5, 4), (Ellipsis, 0)),
-    ((5, 4), (None, slice(None), 1)),
-    ((2, 3, 4), (slice(0, 0),)),
-    ((2, 3, 4), (slice(0, 1, -1), 0)),
-    ((2, 3, 4), (1, slice(None), slice(1, 3))),
-    ((2, 3, 4), (1, None, Ellipsis, slice(-2, None, -1))),
-)
-
-
-@op(cases=INDICES, saves="x", error=exact(), shape=indexed)
+@op(cases=slices(), saves="x", error=exact(), shape=indexed)
 def index(x, key=...):
     r"""y = x[key], for integers, slices, None (a new axis) and ... (all other axes)"""
     return x[key]
@@ -57,69 +32,6 @@ def index_vjp(g, x, key=...):
     dx = np.zeros(np.shape(x), np.result_type(g))
     dx[key] = g
     return dx
-
-
-def _picks():
-    """Cases of `gather`: positions from both ends, once, often and never, along one axis and several."""
-
-    def picked(shape, count, axes=(0,), once=False):
-        """x of a shape, and coordinates of shape (*count, axes)."""
-
-        def make(rng):
-            lengths = [shape[axis] for axis in axes]
-            if once:
-                columns = [np.arange(n)[::-1].reshape(count) for n in lengths]
-            else:
-                columns = [rng.integers(-n, n, count) for n in lengths]
-            return rng.normal(0.0, 1.0, shape), np.stack(columns, -1)
-
-        return make
-
-    def one_row(rng):
-        return rng.normal(0.0, 1.0, (3, 2)), np.full((300, 1), 1)
-
-    def narrow(rng):
-        x, indices = picked((5, 4), (7,), (0, 1))(rng)
-        return x, indices.astype(np.int32)
-
-    row = {"axes": (0,), "at": 0}
-    shaped = (
-        ("rows", (5, 4), (7,), row),
-        ("a matrix of rows", (5, 4), (2, 3), row),
-        ("one row", (5, 4), (), row),
-        ("columns", (5, 4), (3,), {"axes": (1,), "at": 1}),
-        ("columns in front", (5, 4), (3,), {"axes": (1,), "at": 0}),
-        ("elements", (5, 4), (9,), {"axes": (0, 1), "at": 0}),
-        ("middle axes", (2, 3, 4, 5), (2, 2), {"axes": (1, 2), "at": 1}),
-        ("outer axes", (3, 4, 5), (6,), {"axes": (0, 2), "at": 0}),
-        ("axes in another order", (3, 4, 5), (6,), {"axes": (2, 0), "at": 1}),
-    )
-    tests = [
-        Case(name, picked(s, count, given["axes"]), given, smooth=True)
-        for name, s, count, given in shaped
-    ]
-    tests += [
-        Case("each once", picked((6, 3), (6,), once=True), row, smooth=True),
-        Case("one row only", one_row, row),
-        Case("32-bit positions", narrow, {"axes": (0, 1), "at": 0}),
-        Case("many terms", picked((3, 37), (1500,)), row),
-        Case("long rows", picked((4, 1025), (9,)), row),
-        Case("block edge", picked((1025,), (1023,)), row),
-        Case("nothing picked", picked((5, 4), (0,)), row),
-        Case("empty rows", picked((5, 0), (3,)), row),
-        Case("nothing to pick from", picked((0, 3), (0,), once=True), row),
-        Case("transposed", picked((33, 17), (40,)), row, "transposed"),
-        Case("strided", picked((5, 29), (11,), (1,)), {"axes": (1,), "at": 1}, "strided"),
-    ]
-
-    def bench(n):
-        rows = max(1, n // 1024)
-        return (
-            Case("rows", picked((rows, 1024), (rows,)), row),
-            Case("elements", picked((n,), (max(1, n // 8),)), row),
-        )
-
-    return Cases(tuple(tests), bench)
 
 
 def check_axes(shape, indices_shape, axes):
@@ -177,7 +89,7 @@ def _positions(x, indices, axes):
     return columns
 
 
-@op(cases=_picks(), saves="x indices", wrt="x", error=exact(), shape=_gathered)
+@op(cases=picks(), saves="x indices", wrt="x", error=exact(), shape=_gathered)
 def gather(x, indices, axes=(0,), at=0):
     r"""y = x[..., i_1, ..., i_2, ...], where i_j = indices[..., j] counts along axis axes[j]
 
@@ -199,32 +111,12 @@ def gather_vjp(g, x, indices, axes=(0,), at=0):
     return dx
 
 
-def _index_arrays():
-    def drawn(*shapes):
-        return lambda rng: tuple(rng.integers(-9, 9, shape) for shape in shapes)
-
-    def narrow(rng):
-        a, b = drawn((4,), (3, 1))(rng)
-        return a.astype(np.int32), b.astype(np.uint8)
-
-    tests = (
-        Case("one", drawn((5,))),
-        Case("same shape", drawn((5,), (5,))),
-        Case("outer", drawn((4, 1), (3,))),
-        Case("with a number", drawn((2, 3), (), (3,))),
-        Case("numbers", drawn((), ())),
-        Case("empty", drawn((0,), (1,))),
-        Case("narrow types", narrow),
-    )
-    return Cases(tests, lambda n: (Case("flat", drawn((n // 8,), (n // 8,))),))
-
-
 def _coordinates_shape(op, specs, attributes):
     """The common shape of the index arrays, and an axis with one position for each."""
     return [Spec((*broadcast(*(s.shape for s in specs)), len(specs)), "int64")]
 
 
-@op(cases=_index_arrays(), wrt="", error=exact(), shape=_coordinates_shape)
+@op(cases=index_arrays(), wrt="", error=exact(), shape=_coordinates_shape)
 def coordinates(*indices):
     r"""y[..., j] = indices_j: index arrays, broadcast together, side by side along a new last axis"""
     for i in indices:
@@ -243,25 +135,6 @@ def check_mask(shape, x_shape, axis):
         )
 
 
-def _masks():
-    def masked(shape, x_shape):
-        return lambda rng: (rng.normal(0.0, 1.0, shape) > 0, rng.normal(0.0, 1.0, x_shape))
-
-    none, all_ = np.zeros((3, 2), bool), np.ones((3, 2), bool)
-    tests = (
-        Case("vector", masked((7,), (7,))),
-        Case("matrix", masked((5, 4), (5, 4))),
-        Case("rows", masked((5,), (5, 4))),
-        Case("columns", masked((4,), (5, 4)), {"axis": 1}),
-        Case("middle axes", masked((3, 4), (2, 3, 4, 5)), {"axis": 1}),
-        Case("none holds", constant(none, np.zeros((3, 2)))),
-        Case("all hold", constant(all_, np.zeros((3, 2)))),
-        Case("empty", masked((0, 3), (0, 3))),
-        Case("transposed", masked((33, 17), (33, 17)), layout="transposed"),
-    )
-    return Cases(tests, lambda n: (Case("flat", masked((n,), (n,))),))
-
-
 def _mask_coordinates_shape(op, specs, attributes):
     """How many hold is known when the mask is; for how many axes it is, before."""
     mask, x = specs
@@ -270,7 +143,7 @@ def _mask_coordinates_shape(op, specs, attributes):
 
 
 @op(
-    cases=_masks(),
+    cases=masks(),
     wrt="",
     error=exact(),
     shape_of="x",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from refnet.bounds import rounded_sum, ulp
-from refnet.cases import Case, Cases, binary, constant, normal
+from refnet.cases import TALL, Case, Cases, binary, constant, large, normal
 from refnet.errors import DataError
 from refnet.op import op
 from refnet.ops.activations import sigmoid
@@ -54,6 +54,7 @@ def _classified(dense):
         return inputs
 
     extreme = np.array([[1e4, -1e4, 0.0], [-1e4, -1e4, -1e4], [np.nan, 0.0, 1.0]])
+    infinite = np.array([[np.inf, 0.0, 1.0], [-np.inf, 0.0, 1.0], [-np.inf, -np.inf, -np.inf]])
     targets = np.eye(3) if dense else np.array([1, 2, 0])
     tests = (
         Case("small", make(4, 5), smooth=True),
@@ -61,7 +62,9 @@ def _classified(dense):
         Case("one example", make(5)),
         Case("one class", make(3, 1)),
         Case("empty", make(0, 4)),
+        Case("one element", make(1, 1)),
         Case("extreme logits", constant(extreme, targets)),
+        Case("infinite logits", constant(infinite, targets)),
         *(Case(f"block edge {n}", make(3, n, scale=4.0)) for n in (127, 128, 129, 1023, 1025)),
         Case("long row", make(2, 40_000)),
         Case("transposed", make(33, 17), layout="transposed"),
@@ -74,7 +77,16 @@ def _classified(dense):
             for classes in (1024, 32_000, 50_257, 128_256)
             if classes <= max(n, 1024)
         ),
+        tuple(
+            large(shape, shape) if dense else Case(f"{shape}", _stand_in_classified(shape))
+            for shape in (TALL, (42_732, 50_257))
+        ),
+        {"broadcast": f"each row of logits has {'targets' if dense else 'a label'} of its own"},
     )
+
+
+def _stand_in_classified(shape):
+    return lambda rng: (np.broadcast_to(0.5, shape), np.broadcast_to(0, shape[:-1]))
 
 
 def _logarithm_terms(x):
@@ -217,8 +229,14 @@ def _pairs():
         Case("long rows", normal((3, 2049), (3, 2049))),
         Case("transposed", normal((33, 17), (33, 17)), layout="transposed"),
         Case("strided", normal((5, 29), (5, 29)), layout="strided"),
+        Case("one element", normal((1, 1), (1, 1))),
     )
-    return Cases(tests, lambda n: (Case("rows", normal(*((max(1, n // 1024), 1024),) * 2)),))
+    return Cases(
+        tests,
+        lambda n: (Case("rows", normal(*((max(1, n // 1024), 1024),) * 2)),),
+        (large(TALL, TALL),),
+        {"broadcast": "targets and predictions have one shape"},
+    )
 
 
 def _squared_terms(y_true, y_pred):

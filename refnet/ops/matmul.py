@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from refnet.bounds import rounded_sum
-from refnet.cases import Case, Cases, constant, normal
+from refnet.cases import Case, Cases, constant, large, normal, with_nonfinite
 from refnet.errors import ShapeError
 from refnet.op import TABLE, op
 from refnet.ops import activations as activations  # fills TABLE
@@ -53,7 +53,8 @@ def _products():
         sides = sorted({min(s, side) for s in (512, 1024, 2048, 4096, 8192)})
         return tuple(Case(f"{s} cubed", normal((s, s), (s, s))) for s in sides)
 
-    return Cases(tuple(tests), bench)
+    many = (1 << 16) + 1, 1 << 15
+    return Cases(tuple(tests), bench, (large(many, (many[1], 16)), large((16, many[0]), many)))
 
 
 def _product_terms(a, b):
@@ -111,6 +112,8 @@ def _layers():
         Case("sequence", normal((2, 7, 3), (3, 5), (5,)), {"activation": "tanh"}, smooth=True),
         Case("block edge", normal((65, 31), (31, 129), (129,)), {"activation": "gelu"}),
         Case("transposed", normal((33, 17), (17, 35), (35,)), layout="transposed"),
+        Case("strided", normal((9, 17), (17, 7), (7,)), layout="strided"),
+        Case("NaN and infinities", with_nonfinite(normal(*shapes))),
     ]
 
     def bench(elements):
@@ -122,7 +125,10 @@ def _layers():
             for name in ("identity", "relu", "gelu")
         )
 
-    return Cases(tuple(tests), bench)
+    many = (1 << 16) + 1, 1 << 15
+    beyond = large(many, (many[1], 16), (16,), activation="gelu")
+    without = {"broadcast": "input, kernel and bias have the shapes of a layer"}
+    return Cases(tuple(tests), bench, (beyond,), without)
 
 
 def _linear_terms(x, kernel, bias, activation="identity"):

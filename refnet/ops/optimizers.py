@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from refnet.bounds import exact, rounded_sum
-from refnet.cases import Case, Cases
+from refnet.cases import MANY, Case, Cases, large, with_nonfinite
 from refnet.op import op
 
 
@@ -36,9 +36,14 @@ def _steps(states, counted=False, variants=()):
         Case("step 100,000", make(37, t=100_000)),
         Case("vanishing gradient", make(37, scale=1e-12)),
         Case("exploding gradient", make(37, scale=1e6)),
+        Case("NaN and infinities", with_nonfinite(make(37))),
+        Case("transposed", make((33, 17)), layout="transposed"),
+        Case("strided", make((5, 29)), layout="strided"),
         *(Case(f"{given}", make(37), given) for given in variants),
     )
-    return Cases(tests, lambda n: (Case("flat", make(n)),))
+    arrays, numbers = 2 + len(states), 1 + counted
+    beyond = large(*[(MANY,)] * arrays, *[()] * numbers)
+    return Cases(tests, lambda n: (Case("flat", make(n)),), (beyond,))
 
 
 @op(
@@ -164,8 +169,9 @@ def _copies():
         Case("empty", pair((0, 3), (0, 3))),
         Case("strided", pair((5, 29), (5, 29)), layout="strided"),
         Case("transposed", pair((33, 17), (33, 17)), layout="transposed"),
+        Case("NaN and infinities", with_nonfinite(pair((7, 31), (31,)))),
     )
-    return Cases(tests, lambda n: (Case("flat", pair((n,), (n,))),))
+    return Cases(tests, lambda n: (Case("flat", pair((n,), (n,))),), (large((MANY,), (MANY,)),))
 
 
 @op(cases=_copies(), writes="target", outputs="target", wrt="", error=exact())

@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from refnet.bounds import arithmetic, exact, ulp
-from refnet.cases import Case, Cases
+from refnet.cases import MANY, Case, Cases, with_nonfinite
 from refnet.op import op
 from refnet.shapes import drawn, like
 
@@ -73,7 +73,15 @@ def _keys(*variants):
     tests = [Case(f"{shape}", key, {"shape": shape}) for shape in shapes]
     tests += [Case(f"{given}", key, {"shape": (99,), **given}) for given in variants]
     tests.append(Case("key 0", lambda rng: (np.zeros(2, np.int64),), {"shape": (9,)}))
-    return Cases(tuple(tests), lambda n: (Case("flat", key, {"shape": (n,)}),))
+    tests.append(Case("strided", key, {"shape": (9,)}, "strided"))
+    only_key = "draws from a key: two integers"
+    without = dict.fromkeys(("NaN", "infinity", "transposed", "broadcast"), only_key)
+    return Cases(
+        tuple(tests),
+        lambda n: (Case("flat", key, {"shape": (n,)}),),
+        (Case("many", key, {"shape": (MANY,)}),),
+        without,
+    )
 
 
 @op(cases=_keys(), wrt="", error=exact(), shape=drawn)
@@ -131,9 +139,13 @@ def _dropped():
         Case("one element", make(1)),
         Case("empty", make(0, 3)),
         Case("block edge", make(1025)),
+        Case("NaN and infinities", with_nonfinite(make(7, 31))),
         Case("transposed", make(33, 17), layout="transposed"),
+        Case("strided", make(5, 29), layout="strided"),
     )
-    return Cases(tests, lambda n: (Case("flat", make(n)),))
+    many = lambda rng: (np.broadcast_to(0.5, (MANY,)), rng.integers(0, 2**32, 2))
+    without = {"broadcast": "every element is kept or dropped by a number of its own"}
+    return Cases(tests, lambda n: (Case("flat", make(n)),), (Case("many", many),), without)
 
 
 @op(cases=_dropped(), saves="key", wrt="x", error=ulp(1), shape=like("x"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from refnet.bounds import exact
-from refnet.cases import Case, Cases, normal
+from refnet.cases import MANY, ONE_ARRAY, TALL, Case, Cases, large, normal, with_nonfinite
 from refnet.op import op
 from refnet.ops.reductions import sum_to, summed_to_inputs
 from refnet.shapes import (
@@ -24,13 +24,24 @@ from refnet.shapes import (
 )
 
 
-def _arrangements(*rows, bench):
-    """Cases from (shapes of the inputs, attributes) rows."""
+def _arrangements(*rows, bench, beyond, without=ONE_ARRAY):
+    """Cases from (shapes of the inputs, attributes) rows; `beyond` has a large one."""
     tests = [Case(f"{s} {given}", normal(*s), given, smooth=True) for s, given in rows]
     tests += [Case(f"{c.name} transposed", c.make, c.attributes, "transposed") for c in tests[:1]]
     tests += [Case(f"{c.name} strided", c.make, c.attributes, "strided") for c in tests[:1]]
-    shapes, given = bench
-    return Cases(tuple(tests), lambda n: (Case("rows", normal(*shapes(n)), given),))
+    first, (shapes, given), (many, given_many) = tests[0], bench, beyond
+    tests.append(
+        Case(f"{first.name} NaN and infinities", with_nonfinite(first.make), first.attributes)
+    )
+    return Cases(
+        tuple(tests),
+        lambda n: (Case("rows", normal(*shapes(n)), given),),
+        (large(*many, **given_many),),
+        without,
+    )
+
+
+SEVERAL = {"broadcast": "the arrays lie side by side, each with a shape of its own"}
 
 
 def _matrix(n):
@@ -44,6 +55,7 @@ RESHAPES = _arrangements(
     (((1,),), {"shape": ()}),
     (((0, 3),), {"shape": (0, 1, 3)}),
     bench=(_matrix, {"shape": (-1,)}),
+    beyond=((TALL,), {"shape": (-1,)}),
 )
 
 
@@ -65,7 +77,10 @@ TRANSPOSES = _arrangements(
     (((2, 3, 4),), {"axes": (0, 2, 1)}),
     (((2, 3, 4, 5),), {"axes": (2, 0, 3, 1)}),
     (((3,),), {}),
+    (((1, 1),), {}),
+    (((0, 3),), {}),
     bench=(_matrix, {}),
+    beyond=((TALL,), {}),
 )
 
 
@@ -87,7 +102,10 @@ JOINS = _arrangements(
     (((2, 3), (2, 3)), {"axis": -1}),
     (((0, 3), (2, 3)), {"axis": 0}),
     (((5,),), {"axis": 0}),
+    (((1,),), {"axis": 0}),
     bench=(lambda n: _matrix(n // 2) * 2, {"axis": 1}),
+    beyond=((TALL, TALL), {"axis": 1}),
+    without=SEVERAL,
 )
 
 
@@ -108,8 +126,12 @@ STACKS = _arrangements(
     (((2, 3), (2, 3)), {"axis": 0}),
     (((2, 3), (2, 3), (2, 3)), {"axis": 1}),
     (((4,), (4,)), {"axis": -1}),
+    (((4,), (4,)), {"axis": -2}),
     (((), ()), {"axis": 0}),
+    (((0, 3), (0, 3)), {"axis": 1}),
     bench=(lambda n: _matrix(n // 2) * 2, {"axis": 0}),
+    beyond=((TALL, TALL), {"axis": 0}),
+    without={"broadcast": "all arrays have one shape"},
 )
 
 
@@ -132,6 +154,8 @@ STRETCHES = _arrangements(
     (((1, 3),), {"shape": (0, 3)}),
     (((2, 1, 4),), {"shape": (5, 2, 3, 4)}),
     bench=(lambda n: ((1024,),), {"shape": (1024, 1024)}),
+    beyond=((TALL[1:],), {"shape": TALL}),
+    without={},
 )
 
 
@@ -159,7 +183,9 @@ PADS = _arrangements(
     (((5,),), {"pad_width": ((2, 0),)}),
     (((2, 3, 4),), {"pad_width": ((0, 0), (1, 1), (2, 2)), "value": 1.5}),
     (((0, 3),), {"pad_width": ((1, 1), (0, 0))}),
+    (((1,),), {"pad_width": ((1, 0),)}),
     bench=(_matrix, {"pad_width": ((1, 1), (1, 1))}),
+    beyond=((TALL,), {"pad_width": ((1, 1), (1, 1))}),
 )
 
 
@@ -185,6 +211,7 @@ FILLS = _arrangements(
     (((),), {"value": 1.0}),
     (((0, 3),), {"value": 1.0}),
     bench=(_matrix, {"value": 1.0}),
+    beyond=((TALL,), {"value": 1.0}),
 )
 
 
@@ -198,7 +225,11 @@ PACKS = _arrangements(
     (((2, 3), (4,)), {"offsets": (0, 16), "size": 32}),
     (((5,), (), (2, 2)), {"offsets": (0, 16, 32), "size": 48}),
     (((16,),), {"offsets": (0,), "size": 16}),
+    (((1,),), {"offsets": (0,), "size": 16}),
+    (((0, 3), (4,)), {"offsets": (0, 16), "size": 32}),
     bench=(lambda n: ((1024, 512), (512,)), {"offsets": (0, 524_288), "size": 524_800}),
+    beyond=((TALL, (16,)), {"offsets": (0, MANY + 1023), "size": MANY + 1039}),
+    without=SEVERAL,
 )
 
 

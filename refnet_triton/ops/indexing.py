@@ -95,7 +95,7 @@ def _gather_kernel(x, rows, y, count, picks, inner, before, x_before, along, x_a
     blocks = tl.cdiv(inner, COLUMNS)
     line = (tl.program_id(0) // blocks).to(INDEX) * LINES + tl.arange(0, LINES)[:, None]
     a = (tl.program_id(0) % blocks).to(INDEX) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
-    row = tl.load(rows + line % picks, mask=line < count, other=-1)
+    row = tl.load(rows + line % picks, mask=line < count)
     x += strided_offset(line // picks, before, x_before) + strided_offset(row, along, x_along)
     x += strided_offset(a, after, x_after)
     inside = (line < count) & (a < inner)
@@ -124,7 +124,7 @@ def _scatter_add_kernel(g, order, starts, dx, count, rows, picks, inner, before,
     tile = tl.zeros((LINES * TERMS, COLUMNS), COMPUTE)
     for start in range(0, longest, TERMS):
         there = term + start < last
-        p = tl.load(order + term + start, mask=there, other=0).to(INDEX)
+        p = tl.load(order + term + start, mask=there).to(INDEX)
         values = tl.load(g + (b * picks + p) * inner + a, mask=there & (a < inner), other=0.0)
         tile += widen(values).to(COMPUTE)
     if TERMS > 1:

@@ -56,7 +56,7 @@ def _sparse_vjp_kernel(g, logits, labels, maxima, log_sums, out, classes, COMPUT
     largest = widen(tl.load(maxima + row)).to(COMPUTE)
     log_sum = widen(tl.load(log_sums + row)).to(COMPUTE)
     target = tl.where(column == tl.load(labels + row), 1.0, 0.0)
-    x = widen(tl.load(logits + row * classes + column, mask=inside, other=0.0)).to(COMPUTE)
+    x = widen(tl.load(logits + row * classes + column, mask=inside)).to(COMPUTE)
     dx = upstream * (mathematics.exp(x - largest - log_sum) - target)
     tl.store(out + row * classes + column, narrow(dx, out.dtype.element_ty), mask=inside)
 
@@ -73,8 +73,8 @@ def _dense_kernel(logits, targets, loss, maxima, log_sums, classes, COMPUTE: tl.
     for start in range(0, classes, BLOCK):
         column = start + tl.arange(0, BLOCK)
         inside = column < classes
-        score = widen(tl.load(x + column, mask=inside, other=0.0)).to(COMPUTE)
-        target = widen(tl.load(t + column, mask=inside, other=0.0)).to(COMPUTE)
+        score = widen(tl.load(x + column, mask=inside)).to(COMPUTE)
+        target = widen(tl.load(t + column, mask=inside)).to(COMPUTE)
         parts += tl.where(inside, target * (log_sum - (score - largest)), 0.0)
     tl.store(loss + row, narrow(tl.sum(parts, axis=0), loss.dtype.element_ty))
     tl.store(maxima + row, largest)
@@ -100,8 +100,8 @@ def _dense_vjp_kernel(g, logits, targets, maxima, log_sums, out, classes, COMPUT
     for start in range(0, classes, BLOCK):
         column = start + tl.arange(0, BLOCK)
         inside = column < classes
-        x = widen(tl.load(logits + first + column, mask=inside, other=0.0)).to(COMPUTE)
-        t = widen(tl.load(targets + first + column, mask=inside, other=0.0)).to(COMPUTE)
+        x = widen(tl.load(logits + first + column, mask=inside)).to(COMPUTE)
+        t = widen(tl.load(targets + first + column, mask=inside)).to(COMPUTE)
         dx = upstream * (mathematics.exp(x - largest - log_sum) * total - t)
         tl.store(out + first + column, narrow(dx, out.dtype.element_ty), mask=inside)
 

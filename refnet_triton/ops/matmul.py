@@ -54,9 +54,10 @@ def _matmul_kernel(a, b, bias, y, saved, m, n, k, a_batch, a_m, a_k, b_batch, b_
     column = (place // height) * N + tl.arange(0, N)
 
     # Rows and columns beyond the end are computed from others and not stored: no mask along m and n.
-    step = tl.arange(0, K)
+    step = tl.arange(0, K).to(tl.int64)
     a_tile = a + batch * a_batch + (row % m).to(tl.int64)[:, None] * a_m + step[None, :] * a_k
     b_tile = b + batch * b_batch + step[:, None] * b_k + (column % n).to(tl.int64)[None, :] * b_n
+    a_step, b_step = tl.full((), K, tl.int64) * a_k, tl.full((), K, tl.int64) * b_k
     total = tl.zeros((M, N), COMPUTE)
     for start in range(0, k, K):
         inside = step < k - start
@@ -65,8 +66,8 @@ def _matmul_kernel(a, b, bias, y, saved, m, n, k, a_batch, a_m, a_k, b_batch, b_
         if WIDEN:  # the interpreter multiplies the bits of bfloat16, not the numbers
             p, q = widen(p), widen(q)
         total = tl.dot(p, q, total, input_precision="ieee", out_dtype=COMPUTE)
-        a_tile += K * a_k
-        b_tile += K * b_k
+        a_tile += a_step
+        b_tile += b_step
 
     inside = (row < m)[:, None] & (column < n)[None, :]
     at = batch * y_batch + row.to(tl.int64)[:, None] * n + column[None, :]
@@ -81,7 +82,8 @@ def configuration(m, n, k, dtype, keep=False):
     """(M, N, K, warps, stages) of the tiles for a product (m, k) @ (k, n).
 
     The largest tile fills the registers. Where z has to be kept beside f(z), as for GELU, none are
-    left for the activation, and numbers would spill to memory: the tile is half as large.
+    left for the activation, and numbers would spill to memory: the tile is half as large, and the
+    smallest one is shared by twice as many threads.
     """
     if runtime.few_programs:
         return *(min(256, max(16, triton.next_power_of_2(s))) for s in (m, n, k)), 4, 1
@@ -93,7 +95,7 @@ def configuration(m, n, k, dtype, keep=False):
         return 128, 256, 64, 8, 3
     if m * n >= 1 << 18:
         return 128, 128, 64, 8, 3
-    return 64, 64, 64, 4, 4
+    return 64, 64, 64, 8 if keep else 4, 4
 
 
 def _product(a, b, bias=None, activation=IDENTITY, keep=False, dtype=None):

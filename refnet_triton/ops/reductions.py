@@ -52,18 +52,16 @@ def _sum_tile(tile):
 def _max_tile(tile):
     """The largest of each column; NaN if one is (tl.max would drop it)."""
     missing = tl.max((tile != tile).to(tl.int32), axis=0)
-    return tl.where(
-        missing > 0, float("nan"), tl.max(tl.where(tile != tile, float("-inf"), tile), axis=0)
-    )
+    largest = tl.max(tl.where(tile != tile, float("-inf"), tile), axis=0)
+    return tl.where(missing > 0, float("nan"), largest)
 
 
 @triton.jit
 def _min_tile(tile):
     """The smallest of each column; NaN if one is."""
     missing = tl.max((tile != tile).to(tl.int32), axis=0)
-    return tl.where(
-        missing > 0, float("nan"), tl.min(tl.where(tile != tile, float("inf"), tile), axis=0)
-    )
+    smallest = tl.min(tl.where(tile != tile, float("inf"), tile), axis=0)
+    return tl.where(missing > 0, float("nan"), smallest)
 
 
 SUM = (_add, _sum_tile, 0.0)
@@ -78,7 +76,7 @@ def _reduce_kernel(x, y, length, inner, part, divisor: tl.float64, COMBINE: tl.c
     """y[outer, p, i] = the reduction of x[outer, p·part : (p+1)·part, i], divided by `divisor`."""
     outer, p = tl.program_id(0).to(tl.int64), tl.program_id(1)
     column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
-    row = tl.arange(0, ROWS)[:, None]
+    row = tl.arange(0, ROWS)[:, None].to(tl.int64)
     first = p.to(tl.int64) * part
     last = tl.minimum(first + part, length)
     x += outer * length * inner
@@ -95,32 +93,39 @@ def _reduce_kernel(x, y, length, inner, part, divisor: tl.float64, COMBINE: tl.c
 
 
 @triton.jit
-def _first_equal_kernel(x, y, where, length, inner, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """where[outer, i] = the smallest r with x[outer, r, i] = y[outer, i]; NaN counts as equal to NaN."""
-    outer = tl.program_id(0).to(tl.int64)
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
-    row = tl.arange(0, ROWS)[:, None]
-    wanted = tl.load(y + outer * inner + column, mask=column < inner, other=0.0)
-    wanted = widen(wanted)
+def _first_equal_kernel(
+    x, y, where, length, inner, part, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+):
+    """where[outer, p, i] = the smallest r of part p with x[outer, r, i] = y[outer, i]; NaN equals NaN."""
+    outer, p = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    row = tl.arange(0, ROWS)[:, None].to(tl.int64)
+    first_row = p.to(tl.int64) * part
+    last = tl.minimum(first_row + part, length)
+    wanted = widen(tl.load(y + outer * inner + column, mask=column < inner))
     x += outer * length * inner
-    nowhere = tl.full((ROWS, COLUMNS), 1 << 62, tl.int64)
-    first = nowhere
-    for start in range(0, length, ROWS):
-        inside = (start + row < length) & (column < inner)
-        values = widen(
-            tl.load(x + (start + row).to(tl.int64) * inner + column, mask=inside, other=0.0)
-        )
+    first = tl.full((ROWS, COLUMNS), 1 << 62, tl.int64)
+    for start in range(first_row, last, ROWS):
+        inside = (start + row < last) & (column < inner)
+        values = widen(tl.load(x + (start + row) * inner + column, mask=inside))
         match = inside & ((values == wanted) | ((values != values) & (wanted != wanted)))
-        first = tl.minimum(first, tl.where(match, (start + row).to(tl.int64), nowhere))
-    flat = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    tl.store(where + outer * inner + flat, tl.min(first, axis=0), mask=flat < inner)
+        first = tl.minimum(first, tl.where(match, start + row, first))
+    flat = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
+    where += (outer * tl.num_programs(1) + p) * inner
+    tl.store(where + flat, tl.min(first, axis=0), mask=flat < inner)
 
 
 def _tile(length, inner):
     """(rows, columns) of a tile: wide where columns lie side by side in memory, tall where rows do."""
     columns = builtins.min(triton.next_power_of_2(inner), 64)
-    rows = builtins.min(triton.next_power_of_2(builtins.max(length, 1)), TILE // columns)
-    return builtins.max(rows, 1), columns
+    return builtins.min(triton.next_power_of_2(builtins.max(length, 1)), TILE // columns), columns
+
+
+def _parts(length, rows, programs):
+    """How many parts to cut the reduced axis into: enough to fill a GPU, each of 16 tiles or more."""
+    if programs >= PROGRAMS or length <= 16 * rows or runtime.few_programs:
+        return 1
+    return builtins.min(triton.cdiv(length, 16 * rows), triton.cdiv(PROGRAMS, programs))
 
 
 def _reduce(x, outer, length, inner, how, divisor, dtype):
@@ -131,17 +136,14 @@ def _reduce(x, outer, length, inner, how, divisor, dtype):
         return y
     rows, columns = _tile(length, inner)
     blocks = triton.cdiv(inner, columns)
-    parts = 1
-    if outer * blocks < PROGRAMS and length > 16 * rows and not runtime.few_programs:
-        parts = builtins.min(triton.cdiv(length, 16 * rows), triton.cdiv(PROGRAMS, outer * blocks))
-    compute = compute_type(x.dtype)
+    parts = _parts(length, rows, outer * blocks)
     part, out = triton.cdiv(length, parts), y
     if parts > 1:
         out = torch.empty((outer, parts, inner), dtype=arithmetic(x.dtype), device=x.device)
     with on_device_of(x):
         _reduce_kernel[(outer, parts, blocks)](
             x, out, length, inner, part, float(divisor if parts == 1 else 1.0),
-            combine, finish, start, compute, rows, columns, **LAUNCH,
+            combine, finish, start, compute_type(x.dtype), rows, columns, **LAUNCH,
         )  # fmt: skip
     return y if parts == 1 else _reduce(out, outer, parts, inner, how, divisor, dtype)
 
@@ -158,7 +160,6 @@ def _along(x, axis, keepdims, how, divisor=1.0):
     """A reduction over some axes: neighbouring axes in one go, the last group first."""
     check_tensors("a reduction", x)
     axes = _axes(x, axis)
-    kept = [1 if i in axes else n for i, n in enumerate(x.shape)]
     dtype, y = x.dtype, contiguous(x)
     groups = _groups(axes)
     for number, (begin, end) in enumerate(groups):
@@ -168,8 +169,8 @@ def _along(x, axis, keepdims, how, divisor=1.0):
         kind, n = (dtype, divisor) if last else (arithmetic(dtype), 1.0)
         y = _reduce(y, outer, length, inner, how, n, kind)
         y = y.reshape(shape)
-    dropped = [n for i, n in enumerate(x.shape) if i not in axes]
-    return y.reshape(kept if keepdims else dropped)
+    kept = [1 if i in axes else n for i, n in enumerate(x.shape) if keepdims or i not in axes]
+    return y.reshape(kept)
 
 
 def _three_axes(shape, begin, end):
@@ -261,14 +262,17 @@ def _index_of(x, y, axis, keepdims):
     """Where along `axis` the first element equal to y, the extreme, stands."""
     begin, end = (0, x.ndim) if axis is None else (axis % x.ndim, axis % x.ndim + 1)
     outer, length, inner = _three_axes(x.shape, begin, end)
-    where = torch.empty(y.shape, dtype=torch.int64, device=x.device)
     rows, columns = _tile(length, inner)
+    blocks = triton.cdiv(inner, columns)
+    parts = _parts(length, rows, outer * blocks)
+    where = torch.empty((outer, parts, inner), dtype=torch.int64, device=x.device)
     if where.numel():
         with on_device_of(x):
-            _first_equal_kernel[(outer, triton.cdiv(inner, columns))](
-                contiguous(x), y, where, length, inner, rows, columns, **LAUNCH
-            )
-    return where
+            _first_equal_kernel[(outer, parts, blocks)](
+                contiguous(x), y, where, length, inner, triton.cdiv(length, parts),
+                rows, columns, **LAUNCH,
+            )  # fmt: skip
+    return (where.amin(1) if parts > 1 else where).view(y.shape)
 
 
 def argmax(x, axis=None, keepdims=False):

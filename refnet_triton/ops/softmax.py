@@ -106,7 +106,7 @@ def _long_softmax_kernel(x, out, columns, LOG: tl.constexpr, COMPUTE: tl.constex
     for start in range(0, columns, BLOCK):
         column = start + tl.arange(0, BLOCK)
         inside = column < columns
-        z = widen(tl.load(x + column, mask=inside, other=0.0)).to(COMPUTE) - largest
+        z = widen(tl.load(x + column, mask=inside)).to(COMPUTE) - largest
         if LOG:
             y = z - log_total
         else:
@@ -131,8 +131,8 @@ def _long_vjp_kernel(
     for start in range(0, columns, BLOCK):
         at = first + start + tl.arange(0, BLOCK)
         inside = at < first + columns
-        a = widen(tl.load(y + at, mask=inside, other=0.0)).to(COMPUTE)
-        b = widen(tl.load(g + at, mask=inside, other=0.0)).to(COMPUTE)
+        a = widen(tl.load(y + at, mask=inside)).to(COMPUTE)
+        b = widen(tl.load(g + at, mask=inside)).to(COMPUTE)
         if LOG:
             dx = b - mathematics.exp(a) * total
         else:

@@ -26,8 +26,10 @@ PIECES = (
         id="no-mask-at-the-tail",
         title="No mask at the tail",
         file="refnet_triton/ops/reductions.py",
-        right="inside = (start + row < last) & (column < inner)",
-        wrong="inside = (row >= 0) & (column < inner)",
+        right="inside = (start + row < last) & (column < inner)\n"
+        "        values = tl.load(x + (start + row) * inner + column, mask=inside, other=START)",
+        wrong="inside = (row >= 0) & (column < inner)\n"
+        "        values = tl.load(x + (start + row) * inner + column, mask=inside, other=START)",
         story="""
             A tile has a power of two of rows, the data have any number. The mask along the columns
             is there, and the one along the rows is forgotten: the tile reads on into the next
@@ -110,9 +112,8 @@ PIECES = (
         id="nan-dropped-by-the-hardware",
         title="tl.max does not see NaN",
         file="refnet_triton/ops/reductions.py",
-        right='    return tl.where(\n        missing > 0, float("nan"), '
-        'tl.max(tl.where(tile != tile, float("-inf"), tile), axis=0)\n    )',
-        wrong='    return tl.max(tl.where(tile != tile, float("-inf"), tile), axis=0)',
+        right='return tl.where(missing > 0, float("nan"), largest)',
+        wrong="return largest",
         story="""
             The maximum instruction of a GPU returns the other operand when one is NaN. NumPy and
             PyTorch return NaN. A kernel that uses the instruction as it is agrees with them on all
@@ -168,16 +169,52 @@ PIECES = (
         "    row = tl.program_id(0)",
         story="""
             A program number is a 32-bit integer, and so is its product with the length of a row.
-            For 50,257 classes the product passes 2³¹ at row 42,730, a batch of 21 texts of 2048
+            For 50,257 classes the product passes 2³¹ at row 42,731, a batch of 21 texts of 2048
             words. The address wraps round and points before the tensor. megablocks (185),
             flash-linear-attention (1080) and Liger-Kernel (1248) all had it.
         """,
         symptom="An illegal memory access, for large batches only, hours into the run.",
-        test="tests/test_found_by_museum.py::test_every_element_beyond_32_bits_is_reached"
-        "[sparse_softmax_cross_entropy]",
+        test="tests/test_addresses.py::test_every_element_beyond_32_bits_is_reached"
+        "[sparse_softmax_cross_entropy (42732, 50257)]",
         complaint="32 bits",
         triton=True,
         unseen="Nothing saw it: no test had so many elements.",
+    ),
+    Piece(
+        id="strides-of-32-bits",
+        title="Only the row number had 64 bits",
+        file="refnet_triton/ops/matmul.py",
+        right="step = tl.arange(0, K).to(tl.int64)",
+        wrong="step = tl.arange(0, K)",
+        story="""
+            The product of a row number and the length of a row may pass 2³¹. That is known, so row
+            numbers have 64 bits. But a tile also steps along k. Where the matrix is laid out in
+            very long rows, step times stride passes 2³¹ within the first tile.
+        """,
+        symptom="(16, 64) @ (64, 2²⁸) reads in front of the matrix.",
+        test="tests/test_addresses.py::test_a_tile_of_very_long_rows",
+        complaint="32 bits",
+        triton=True,
+        unseen="It was no planted mistake: it stood in the kernel until a test asked for every op "
+        "on more than 2³¹ elements.",
+    ),
+    Piece(
+        id="a-load-nobody-looks-at",
+        title="A load without a mask, of numbers that are dropped",
+        file="refnet_triton/ops/softmax.py",
+        right="z = widen(tl.load(x + column, mask=inside)).to(COMPUTE) - largest",
+        wrong="z = widen(tl.load(x + column)).to(COMPUTE) - largest",
+        story="""
+            The store has a mask, so what the last lanes compute goes nowhere, and all results are
+            right. But they read: beyond the end of the row, and in the last row, of the tensor.
+            On a GPU that memory may belong to nobody. No comparison of results can see it; who wants to
+            know has to look at the addresses.
+        """,
+        symptom="An illegal memory access, if the tensor happens to lie at the end of a page.",
+        test=f"{TWIN}[softmax-triton-float32]",
+        complaint="a lane without a mask",
+        triton=True,
+        unseen="Nothing saw it: the mutants of masks survived until loads and stores were guarded.",
     ),
     Piece(
         id="mean-divided-twice",

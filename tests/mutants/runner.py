@@ -58,6 +58,7 @@ LAST = (
     "test_layers.py",
     "test_found_by_mutants.py",
     "test_found_by_museum.py",
+    "test_addresses.py",
 )
 
 

@@ -1,16 +1,10 @@
 """A backend on one page: PyTorch's own functions under refnet's names.
 
-What a backend needs is a namespace of ops and a handful of array calls. This one knows the ops that a
-network of dense layers trains with, and no more: what is missing is an error that names it, and the
-conformance check lists it. To try it in a checkout:
+It knows the ops that a network of dense layers trains with, and no more: any other is an error that
+names it, and `refnet check --backend torch_example` lists them. The pyproject.toml beside this file makes
+it known to refnet when it is installed; without that, in a checkout, it trains a network:
 
-    python docs/examples/torch_backend.py                    # trains a network on it
-    refnet check --backend torch_example                     # once it is installed, see below
-
-A distribution of your own makes it known to refnet by an entry point, in its pyproject.toml:
-
-    [project.entry-points."refnet.backends"]
-    torch_example = "torch_backend:TorchBackend"
+    python docs/examples/torch_example/torch_example.py
 """
 
 from __future__ import annotations
@@ -55,34 +49,97 @@ class TorchBackend(Backend):
 
 # -- the ops: arrays in, arrays out, names and arguments as in refnet/ops ---------------------------
 
-ACTIVATIONS = {  # name -> (f, f' written in what is saved, whether that is x or y)
-    "identity": (lambda z: z, lambda y: torch.ones_like(y), "y"),
-    "relu": (torch.relu, lambda y: (y > 0).to(y.dtype), "y"),
-    "sigmoid": (torch.sigmoid, lambda y: y * (1 - y), "y"),
-    "tanh": (torch.tanh, lambda y: 1 - y * y, "y"),
-    "swish": (F.silu, lambda x: torch.sigmoid(x) * (1 + x * (1 - torch.sigmoid(x))), "x"),
+
+def by_autograd(f):
+    """PyTorch's own derivative of f, as a gradient in refnet's form: of g = ∂L/∂y and x."""
+
+    def vjp(g, x, **attributes):
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            return torch.autograd.grad(f(x, **attributes), x, g)[0]
+
+    return vjp
+
+
+def binary_step(x):
+    return torch.where(x.isnan(), x, (x >= 0).to(x.dtype))
+
+
+def leaky_relu(x, negative_slope=0.1):
+    return F.leaky_relu(x, negative_slope)
+
+
+def leaky_relu_vjp(g, x, negative_slope=0.1):
+    return torch.where(x > 0, g, negative_slope * g)
+
+
+def elu(x, alpha=1.0):
+    return F.elu(x, alpha)
+
+
+def elu_vjp(g, y, alpha=1.0):
+    return g * torch.where(y >= 0, 1, y + alpha)
+
+
+def selu_vjp(g, y):
+    alpha, scale = 1.6732632423543772, 1.0507009873554805
+    return g * torch.where(y >= 0, scale, y + scale * alpha)
+
+
+def swish_vjp(g, x):
+    s = torch.sigmoid(x)
+    return g * (s + x * s * (1 - s))
+
+
+def gelu(x, approximate=False):
+    return F.gelu(x, approximate="tanh") if approximate else x * torch.special.ndtr(x)
+
+
+def softplus(x):
+    return torch.logaddexp(x, torch.zeros_like(x))
+
+
+def hard_sigmoid_vjp(g, x):
+    return torch.where((x > -3) & (x < 3), g / 6, 0)
+
+
+def relu6_vjp(g, y):
+    return torch.where((y > 0) & (y < 6), g, 0)
+
+
+ACTIVATIONS = {  # name -> (f, its gradient, whether that is written in x or in y)
+    "identity": (lambda x: x, lambda g, y=None: g, "y"),
+    "binary_step": (binary_step, lambda g, y=None: torch.zeros_like(g), "y"),
+    "sigmoid": (torch.sigmoid, lambda g, y: g * y * (1 - y), "y"),
+    "tanh": (torch.tanh, lambda g, y: g * (1 - y) * (1 + y), "y"),
+    "relu": (torch.relu, lambda g, y: torch.where(y > 0, g, 0), "y"),
+    "leaky_relu": (leaky_relu, leaky_relu_vjp, "x"),
+    "elu": (elu, elu_vjp, "y"),
+    "selu": (torch.selu, selu_vjp, "y"),
+    "swish": (F.silu, swish_vjp, "x"),
+    "gelu": (gelu, by_autograd(gelu), "x"),
+    "softplus": (softplus, lambda g, x: g * torch.sigmoid(x), "x"),
+    "softsign": (F.softsign, lambda g, x: g / (1 + x.abs()) / (1 + x.abs()), "x"),
+    "hard_sigmoid": (F.hardsigmoid, hard_sigmoid_vjp, "x"),
+    "relu6": (F.relu6, relu6_vjp, "y"),
+    "mish": (F.mish, by_autograd(F.mish), "x"),
+    "exponential": (torch.exp, lambda g, y: g * y, "y"),
 }
 
 
 def linear(x, kernel, bias, activation="identity"):
-    f, _, saves = _activation(activation)
+    f, _, saves = ACTIVATIONS[activation]
     z = x @ kernel + bias
     y = f(z)
     return y, (y if saves == "y" else z)
 
 
 def linear_vjp(g, x, kernel, saved, activation="identity", wrt=("x", "kernel", "bias")):
-    dz = g * _activation(activation)[1](saved)
+    dz = ACTIVATIONS[activation][1](g, saved)
     rows = x.reshape(-1, x.shape[-1]), dz.reshape(-1, dz.shape[-1])
     dx = dz @ kernel.T if "x" in wrt else None
     dkernel = rows[0].T @ rows[1] if "kernel" in wrt else None
     return dx, dkernel, rows[1].sum(0) if "bias" in wrt else None
-
-
-def _activation(name):
-    if name not in ACTIVATIONS:
-        raise BackendError(f"backend 'torch_example' has no activation {name!r}")
-    return ACTIVATIONS[name]
 
 
 def sparse_softmax_cross_entropy(logits, labels):
@@ -116,6 +173,14 @@ def mean_vjp(g, x, axis=None, keepdims=False):
         for a in sorted(i % x.ndim for i in np.atleast_1d(axis)):
             g = g.unsqueeze(int(a))
     return (g / count).expand(x.shape)
+
+
+def argmax(x, axis=None, keepdims=False):
+    return torch.argmax(x, axis, keepdim=keepdims)
+
+
+def cast(x, dtype="float32"):
+    return x.to(getattr(torch, dtype))
 
 
 def full_like(x, value=0.0):
@@ -162,12 +227,13 @@ OPS = {
     f.__name__: f
     for f in (
         *(linear, linear_vjp, sparse_softmax_cross_entropy, sparse_softmax_cross_entropy_vjp),
-        *(softmax, softmax_vjp, mean, mean_vjp, full_like, reshape, reshape_vjp, pack),
-        *(assign, sgd, adam),
+        *(softmax, softmax_vjp, mean, mean_vjp, argmax, cast, full_like, reshape, reshape_vjp),
+        *(pack, assign, sgd, adam),
     )
 }
-OPS |= {name: f for name, (f, _, _) in ACTIVATIONS.items() if name != "identity"}
-OPS |= {"exp": torch.exp, "add": torch.add, "multiply": torch.mul}
+OPS |= {name: f for name, (f, _, _) in ACTIVATIONS.items()}
+OPS |= {f"{name}_vjp": vjp for name, (_, vjp, _) in ACTIVATIONS.items()}
+OPS |= {"equal": torch.eq, "exp": torch.exp, "add": torch.add, "multiply": torch.mul}
 
 
 def main():

@@ -1,0 +1,164 @@
+"""Every op on more than 2³¹ elements, without their memory: are the addresses right?
+
+Tensors are on the "meta" device: they have a shape, and begin at address 0. Of each launch the last
+program is run in the interpreter, in the sizes of a GPU. What it loads are zeros, what it stores goes
+nowhere; what counts is where. An address computed with 32 bits is negative, or falls short of the end.
+"""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from refnet import backend as backends
+from refnet.agreement import all_ops
+from refnet.corners import large_cases
+from refnet.op import TABLE
+from refnet.shapes import Spec
+
+pytestmark = pytest.mark.triton
+
+#: torch moves, sorts or finds these; kernels of ours have no part in them
+NO_KERNEL = {
+    *("reshape", "reshape_vjp", "transpose", "transpose_vjp", "broadcast_to", "sum_vjp"),
+    *("concatenate_vjp", "stack_vjp", "pad_vjp", "pack_vjp", "sum_to_vjp", "mask_coordinates"),
+    "add_vjp (2147483649,) (2147483649,)",
+}
+#: kernels of which see only small tensors, and a view stretches the result; or whose loads decide
+SMALL = {"mean_vjp", "gather_vjp many"}
+
+
+class LastProgram:
+    """Runs the last program of each launch.
+
+    `reached` holds (lowest address, highest, bytes of an element) of each access, `tensors` what the
+    kernels got.
+    """
+
+    def __init__(self, monkeypatch, integer=0):
+        import torch
+        from triton.runtime import interpreter
+
+        from refnet_triton import accesses, pointwise, runtime
+
+        self.tensors_in = accesses.tensors_in
+        self.interpreter, self.integer = interpreter, integer
+        self.reached, self.tensors = [], []
+        for module in (runtime, pointwise):
+            monkeypatch.setattr(module, "DEVICE", torch.device("meta"))
+        builder = interpreter.InterpreterBuilder
+        monkeypatch.setattr(builder, "create_masked_load", self.load)
+        monkeypatch.setattr(builder, "create_masked_store", self.store)
+        monkeypatch.setattr(
+            interpreter.GridExecutor, "__call__", lambda launch, *a, **k: self.run(launch, a, k)
+        )
+
+    def run(self, launch, arguments, options):
+        self.tensors += self.tensors_in(arguments)
+        options = {k: v for k, v in options.items() if k in launch.arg_names}
+        scope = self.interpreter._patch_lang(launch.fn)
+        try:
+            given = inspect.getcallargs(launch.fn, *arguments, **options)
+            convert = self.interpreter._implicit_cvt
+            given = {k: v if k in launch.constexprs else convert(v) for k, v in given.items()}
+            grid = (*launch.grid, 1, 1)[:3]
+            self.interpreter.interpreter_builder.set_grid_dim(*grid)
+            self.interpreter.interpreter_builder.set_grid_idx(*(n - 1 for n in grid))
+            with np.errstate(all="ignore"):
+                launch.fn(**given)
+        finally:
+            scope.restore()
+
+    def note(self, pointers, mask):
+        active = np.asarray(pointers.data).astype(np.int64)[np.asarray(mask.data, bool)]
+        if active.size:
+            size = max(1, pointers.get_element_ty().primitive_bitwidth // 8)
+            self.reached.append((int(active.min()), int(active.max()), size))
+
+    def load(self, pointers, mask, other, *_):
+        self.note(pointers, mask)
+        dtype = pointers.get_element_ty()
+        kind = self.interpreter._get_np_dtype(dtype)
+        value = self.integer if np.dtype(kind).kind == "i" else 0
+        loaded = np.full(pointers.data.shape, value, kind)
+        return self.interpreter.TensorHandle(loaded, dtype.scalar)
+
+    def store(self, pointers, value, mask, *_):
+        self.note(pointers, mask)
+
+
+def specs(op, case):
+    """Shape and type of each input of an op in a case; a gradient gets what its op saves."""
+    primal = op.primal or op
+    kinds = {"f": "float32", "i": "int64", "u": "int64", "b": "bool"}
+    inputs = [np.asarray(x) for x in case.make(np.random.default_rng(0))]
+    given = [Spec(x.shape, kinds[x.dtype.kind]) for x in inputs]
+    attributes = {**primal.attributes, **case.attributes}
+    if op.primal is None:
+        return given, attributes
+    outputs = primal.infer(given, attributes)
+    named = dict(zip(primal.outputs, outputs, strict=False)) | dict(
+        zip(primal.inputs, given, strict=False)
+    )
+    saved = [named[name] for name in primal.saves if not primal.variadic]
+    saved += given if primal.variadic and primal.saves else []
+    return [outputs[0], *saved], {k: v for k, v in attributes.items() if k in op.attributes}
+
+
+def position(op, case):
+    """What loads of integers give: the position that a `gather` picks, the class that is right."""
+    if op.file == "random":
+        return 1
+    inputs = [np.asarray(x) for x in case.make(np.random.default_rng(0))]
+    return max((int(x.flat[0]) for x in inputs if x.dtype.kind == "i"), default=0)
+
+
+CASES = [
+    pytest.param(op, case, id=f"{op.name} {case.name}")
+    for op in all_ops()
+    for case in large_cases(op)
+]
+
+
+def test_every_op_has_a_large_case():
+    assert {op.name for op in all_ops()} == {param.values[0].name for param in CASES}
+
+
+@pytest.mark.parametrize(("op", "case"), CASES)
+def test_every_element_beyond_32_bits_is_reached(op, case, torch, monkeypatch):
+    """The last programs touch elements beyond the 2³¹st, none before the first, none behind the last."""
+    from refnet_triton.accesses import extent
+    from refnet_triton.runtime import INTERPRETED, as_on_a_gpu
+
+    if not INTERPRETED.value:
+        pytest.skip("addresses are looked at in the interpreter")
+    inputs, attributes = specs(op, case)
+    tensors = [torch.empty(s.shape, dtype=getattr(torch, s.dtype), device="meta") for s in inputs]
+    twin = backends.get("triton").function(op)
+    last = LastProgram(monkeypatch, position(op, case))
+    with as_on_a_gpu():
+        twin(*tensors, **attributes)
+    names = {op.name, f"{op.name} {case.name}"}
+    if names & NO_KERNEL:
+        assert not last.reached, f"{op.name} launches a kernel: take it off the list"
+        return
+    assert last.reached, f"{op.name} launches no kernel"
+    lowest = min(first for first, *_ in last.reached)
+    assert lowest >= 0, f"{op.name} reads or writes at {lowest}: 32 bits"
+    end = max(extent(tensor)[1] for tensor in last.tensors)
+    highest = max(stop // size for _, stop, size in last.reached)
+    if names & SMALL:
+        assert highest < 1 << 31, f"{op.name} reaches element {highest:,}: take it off the list"
+    else:
+        assert highest >= 1 << 31, f"{op.name} does not reach element 2³¹, but {highest:,}"
+    furthest = max(stop + size for _, stop, size in last.reached)
+    assert furthest <= end, f"{op.name} reaches byte {furthest:,} of {end:,}"
+
+
+def test_a_tile_of_very_long_rows(torch, monkeypatch):
+    """Within one tile of a product rows may lie 2²⁸ elements apart."""
+    twin = backends.get("triton").function(TABLE["matmul"])
+    last = LastProgram(monkeypatch)
+    twin(*(torch.empty(shape, device="meta") for shape in ((16, 64), (64, 1 << 28))))
+    assert min(first for first, *_ in last.reached) >= 0, "matmul reads before the start: 32 bits"
+    assert max(stop for _, stop, _ in last.reached) == ((64 << 28) - 1) * 4
