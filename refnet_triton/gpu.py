@@ -83,11 +83,11 @@ def run_all(
     deadline: float,
     take: Callable[[Any, Any, str], None],
 ) -> list[Any]:
-    """``take(task, function(task), error)`` for all tasks; returns those that time cut off.
+    """``take(task, function(task), error)`` for all tasks; returns those without a result.
 
     With workers, the tasks run in processes of their own. One that loses its GPU (an illegal
-    address spoils all that follows in that process) or dies ends them all, and the rest goes on in
-    new ones.
+    address spoils all that follows in that process) ends them all, and the rest goes on in new
+    ones. The task of one that is killed has no result, nor have those that time cut off.
     """
     left = dict(enumerate(tasks))
     attempt = functools.partial(_attempt, function)
@@ -154,8 +154,13 @@ def with_error(task: Task, row: Row | None, error: str) -> Row:
 
 
 def check_all(ops: Sequence[Op], workers: int, deadline: float) -> Checked:
-    """Every op in every type on every case, on inputs drawn anew; rows in the order of `check`."""
-    backend, seed, quick, start = bench.backend(), new_seed(), not bench.ON_GPU, time.monotonic()
+    """Every op in every type on every case; rows in the order of `check`.
+
+    The inputs are those of the interpreted check, if there is one to compare with; else drawn anew.
+    """
+    backend, quick, start = bench.backend(), not bench.ON_GPU, time.monotonic()
+    before = None if quick else interpreted()
+    seed = before["seed"] if before else new_seed()
     dtypes = ("float32", "bfloat16") if quick else backend.dtypes
     names = [op.name for op in ops]
     again = command(names if len(ops) < len(all_ops()) else [], dtypes if quick else [],

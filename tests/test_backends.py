@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import refnet
@@ -265,3 +266,27 @@ def test_an_option_given_twice_counts_twice(theirs, tmp_path):
     code, said = python([theirs], *check, "--op", "relu", "--op", "multiply", cwd=tmp_path)
     assert code == 0
     assert said.splitlines()[-1].startswith("All 2 ops within bounds")
+
+
+class Copied(np.ndarray):
+    """Arrays whose parts are copies."""
+
+    def __getitem__(self, key):
+        return np.array(np.asarray(self)[key]).view(Copied)
+
+
+class Copies(backends.NumPyBackend):
+    name, array_type = "copies", Copied
+
+    def array(self, values, dtype=None):
+        return np.array(values, dtype).view(Copied)
+
+
+def test_where_slices_are_copies_nothing_could_be_learned():
+    with refnet.use_backend(Copies()):
+        model = refnet.Sequential([layers.Dense(2)])
+        model.compile(optimizer="sgd", loss="mean_squared_error")
+        with pytest.raises(
+            BackendError, match=r"'copies' copies: x\[start:stop\] .* have to be views"
+        ):
+            model.fit(np.ones((4, 3)), np.ones((4, 2)), epochs=1, verbose=0)

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from refnet.agreement import cases_of
 from refnet.cli.output import HEADING, QUIET, console, say
+from refnet.corners import without
 from refnet.errors import BackendError
 from refnet.op import TABLE, Op
 
@@ -101,6 +102,8 @@ def _facts(op: Op) -> None:
         say(f"  kink at {at}{''.join(attributes)}: the {kink.rule} derivative")
     names = [case.name for case in cases_of(op)]
     say(f"  {len(names)} cases: {'; '.join(names)}")
+    for corner, why in without(op).items():
+        say(f"  no case of {corner}: {why}")
 
 
 # -- its source -----------------------------------------------------------------------------------
