@@ -189,6 +189,7 @@ def reduction(draw: Callable[..., Make] = normal, empty: bool = True) -> Cases:
         Case("tall columns", draw((1031, 5)), {"axis": 0}),
         Case("wide columns", draw((37, 130)), {"axis": 0}),
         Case("NaN", constant([[1.0, np.nan, 2.0], [3.0, 4.0, 5.0]]), {"axis": 1}),
+        Case("NaN in a column", constant([[1.0, np.nan, 2.0], [3.0, 4.0, 5.0]]), {"axis": 0}),
         Case("infinities", constant([[1.0, np.inf, 2.0], [-np.inf, 4.0, 5.0]]), {"axis": 1}),
         Case("ties", constant([[2.0, 2.0, 1.0], [0.0, -0.0, 0.0]]), {"axis": 1}),
         Case("transposed", draw((33, 17)), {"axis": 1}, layout="transposed"),

@@ -191,6 +191,8 @@ def gpu_sizes():
         (1 << 20, 64, 100, 11),
         (1 << 20, 64, 1023, 2),
         (1 << 20, 64, 1024, 1),
+        (0, 1, 1, 1),
+        (1 << 20, 64, 0, 1),  # there is nothing to reduce
     ],
 )
 def test_into_how_many_parts_a_long_axis_is_cut(length, rows, programs, parts, gpu_sizes):

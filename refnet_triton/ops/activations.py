@@ -207,7 +207,7 @@ def softsign_vjp(g, x):
 @triton.jit
 def _between(x, low: tl.constexpr, high: tl.constexpr):
     """min(max(x, low), high); NaN stays NaN."""
-    return tl.where(x < low, low, tl.where(x > high, high, x))
+    return mathematics.minimum(mathematics.maximum(x, low), high)
 
 
 @pointwise
@@ -237,7 +237,7 @@ def relu6_vjp(g, y):
 @triton.jit
 def _tanh_softplus(x):
     """tanh(ln(1 + eˣ)) = n / (n + 2), n = eˣ (eˣ + 2): one exponential. Above 20 it is 1 anyway."""
-    e = mathematics.exp(tl.where(x > 20, 20.0, x))
+    e = mathematics.exp(mathematics.minimum(x, 20.0))
     n = e * (e + 2)
     return mathematics.divide(n, n + 2)
 

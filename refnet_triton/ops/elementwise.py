@@ -218,7 +218,7 @@ def minimum_vjp(g, a, b):
 @pointwise
 def clip(x, minimum=-math.inf, maximum=math.inf):
     r"""y = min(max(x, minimum), maximum)"""
-    return tl.where(x < minimum, minimum, tl.where(x > maximum, maximum, x))
+    return mathematics.minimum(mathematics.maximum(x, minimum), maximum)
 
 
 @pointwise

@@ -38,13 +38,18 @@ import triton.language as tl
 # --- keys that are known when they are written -----------------------------------------------------
 
 
+def _backwards(part):
+    """Whether a part of a key is a slice with a negative step."""
+    return isinstance(part, slice) and part.step is not None and part.step < 0
+
+
 def _forwards(key, shape):
     """(key without negative steps, the axes of x[key] that are to be reversed), for x of a shape.
 
     torch has no views that run backwards: what a negative step takes is taken forwards, then reversed.
     """
     key = key if isinstance(key, tuple) else (key,)
-    if not any(isinstance(part, slice) and (part.step or 1) < 0 for part in key):
+    if not any(_backwards(part) for part in key):
         return key, []
     taken = sum(part is not None and part is not ... for part in key)
     rest = [slice(None)] * (len(shape) - taken)
@@ -52,7 +57,7 @@ def _forwards(key, shape):
     forwards, backwards, lengths, axis = [], [], iter(shape), 0
     for part in (*key[:at], *rest, *key[at + 1 :]):
         n = None if part is None else next(lengths, 0)
-        if isinstance(part, slice) and (part.step or 1) < 0:
+        if _backwards(part):
             positions = range(*part.indices(n))[::-1]
             part = slice(positions.start, positions.stop, positions.step)
             backwards.append(axis)

@@ -123,9 +123,10 @@ def _tile(length, inner):
 
 def _parts(length, rows, programs):
     """How many parts to cut the reduced axis into: enough to fill a GPU, each of 16 tiles or more."""
-    if programs >= PROGRAMS or length <= 16 * rows or runtime.few_programs:
+    if programs == 0 or runtime.few_programs:
         return 1
-    return builtins.min(triton.cdiv(length, 16 * rows), triton.cdiv(PROGRAMS, programs))
+    wanted = triton.cdiv(PROGRAMS, programs)
+    return builtins.max(1, builtins.min(triton.cdiv(length, 16 * rows), wanted))
 
 
 def _reduce(x, outer, length, inner, how, divisor, dtype):
@@ -162,11 +163,10 @@ def _along(x, axis, keepdims, how, divisor=1.0):
     axes = _axes(x, axis)
     dtype, y = x.dtype, contiguous(x)
     groups = _groups(axes)
-    for number, (begin, end) in enumerate(groups):
-        last = number == len(groups) - 1
+    for begin, end in groups:
         outer, length, inner = _three_axes(y.shape, begin, end)
         shape = [*y.shape[:begin], *[1] * (end - begin), *y.shape[end:]]
-        kind, n = (dtype, divisor) if last else (arithmetic(dtype), 1.0)
+        kind, n = (dtype, divisor) if (begin, end) == groups[-1] else (arithmetic(dtype), 1.0)
         y = _reduce(y, outer, length, inner, how, n, kind)
         y = y.reshape(shape)
     kept = [1 if i in axes else n for i, n in enumerate(x.shape) if keepdims or i not in axes]

@@ -145,7 +145,7 @@ def _long_vjp_kernel(
 
 def _warps(elements):
     """4 warps up to 4096 elements, then more, so that a thread holds at most 32."""
-    return min(16, max(4, triton.next_power_of_2(elements) // 1024))
+    return max(4, triton.next_power_of_2(elements) // 1024)
 
 
 def _last(x, axis):
@@ -163,9 +163,8 @@ def _each_row(tile_function, long_kernel, log, axis, x, g=None):
         with on_device_of(a):
             if columns <= LONGEST:
                 wide = triton.next_power_of_2(columns)
-                tall = max(1, min(triton.next_power_of_2(rows), 2048 // wide))
-                if runtime.few_programs:
-                    tall = max(tall, min(triton.next_power_of_2(rows), 65_536 // wide))
+                most = 65_536 if runtime.few_programs else 2048  # elements of a program
+                tall = max(1, min(triton.next_power_of_2(rows), most // wide))
                 _rows_kernel[(triton.cdiv(rows, tall),)](
                     tile_function, a, b, out, rows, columns, compute_type(x.dtype), tall, wide,
                     num_warps=_warps(wide * tall), **LAUNCH,

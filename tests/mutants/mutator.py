@@ -2,7 +2,8 @@
 
 A mutant is one edit of the text, found by walking the syntax tree: a `+` that becomes `-`, a `<` that
 becomes `<=`, a number that is one too large, a minus sign or a mask that is gone. Left alone is what does
-not compute: docstrings, decorators (cases, bounds, kinks), type hints, strings, errors that are raised.
+not compute: docstrings, decorators (cases, bounds, kinks), type hints, strings, errors that are raised,
+and `strict=True` of zip, which is one of these.
 In a file of formulas, so are the functions that only cases and bounds use.
 """
 
@@ -257,6 +258,8 @@ def _walk(node: ast.AST, known: set[str]) -> Iterator[tuple[ast.AST, set[str]]]:
         if field in ("decorator_list", "annotation", "returns"):
             continue
         for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.keyword) and child.arg == "strict":
+                continue
             if isinstance(child, ast.arg):
                 known.add(child.arg)
             elif isinstance(child, ast.AST):

@@ -20,10 +20,11 @@ too large, a minus sign, a statement or a mask is gone, two arguments change pla
 a crash, or a test that takes more than a minute *kills* it. A mutant that *survives* is either no fault
 at all (it computes the same, or as well; the reason stands below) or shows a test that is missing.
 
-Docstrings, decorators (cases, bounds, kinks), type hints and error messages are left alone, and so are
-the functions of `refnet/ops` that only cases and bounds use. Kernels run in Triton's interpreter: what
-only a compiled kernel does is not judged here. Of the test files, those run that try ops one by one
-(`test_table.py`, `test_twins.py`, `test_shapes.py`) and those that belong to the op file; not all.
+Docstrings, decorators (cases, bounds, kinks), type hints, errors and `strict=True` are left alone, and so
+are the functions of `refnet/ops` that only cases and bounds use. Kernels run in Triton's interpreter, in
+its sizes and in those of a GPU, with every load and store guarded; what the compiler makes of them is not
+judged here. Of the test files, those run that try ops one by one (`test_table.py`, `test_twins.py`,
+`test_shapes.py`, `test_addresses.py`) and those that belong to the op file; not all.
 
 `make mutants` writes this page. This one: {date}, commit {commit}{dirty}.
 """

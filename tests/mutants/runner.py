@@ -88,7 +88,9 @@ def ops_concerned(side: str, path: str, function: str) -> frozenset[str]:
         base = function.removesuffix("_vjp")
         return frozenset({base, f"{base}_vjp"} & rows)
     everywhere = {name: node for tree in trees.values() for name, node in tree.items()}
-    return frozenset(_callers({function}, here) & rows or _callers({function}, everywhere) & rows)
+    if not function.startswith("_"):  # other files may use it
+        return frozenset(_callers({function}, everywhere) & rows)
+    return frozenset(_callers({function}, here) & rows)
 
 
 def _callers(names: set[str], nodes: dict[str, ast.stmt]) -> set[str]:
