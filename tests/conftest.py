@@ -124,6 +124,20 @@ def agree(record_property):
     return check
 
 
+@pytest.fixture
+def refnet_check(capsys):
+    """refnet_check("--op", "relu") -> (exit code, stdout, stderr) of `refnet check`."""
+
+    def run(*arguments):
+        from refnet import cli
+
+        code = cli.main(["check", *map(str, arguments)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
 # -- the closing report --------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from refnet import backend as backends
-from refnet import cli, report
+from refnet import report
 from refnet.backend import NumPyBackend
 from refnet.changes import changes, lines
 from refnet.check import check
@@ -32,18 +32,6 @@ def other(earlier):
         return found
 
     return make
-
-
-@pytest.fixture
-def refnet_(capsys):
-    """refnet_("--op", "relu") -> (exit code, stdout, stderr) of `refnet check`."""
-
-    def run(*arguments):
-        code = cli.main(["check", *map(str, arguments)])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 def named(found):
@@ -143,12 +131,12 @@ def coarse(monkeypatch):
     return lambda loss: monkeypatch.setattr(Coarse, "loss", loss)
 
 
-def test_the_command(refnet_, coarse, tmp_path):
+def test_the_command(refnet_check, coarse, tmp_path):
     before, now, page = (tmp_path / name for name in ("before.json", "now.json", "now.html"))
     arguments = "--op", "sigmoid", "relu", "--backend", "coarse", "--json"
-    assert refnet_(*arguments, before, "--seed", 1)[0] == 0
+    assert refnet_check(*arguments, before, "--seed", 1)[0] == 0
     coarse(1e-3)
-    code, out, _ = refnet_(*arguments, now, "--html", page, "--seed", 2, "--against", before)
+    code, out, _ = refnet_check(*arguments, now, "--html", page, "--seed", 2, "--against", before)
     assert code == 1
     assert "OTHER INPUTS: the seed was 1 and is 2" in out
     assert "1 of 2 rows differ by more than a factor 2" in out
@@ -162,7 +150,7 @@ def test_the_command(refnet_, coarse, tmp_path):
         in page.read_text(encoding="utf-8").partition("OTHER INPUTS")[2]
     )
     coarse(0.0)
-    code, out, _ = refnet_(*arguments, tmp_path / "x.json", "--seed", 1, "--against", before)
+    code, out, _ = refnet_check(*arguments, tmp_path / "x.json", "--seed", 1, "--against", before)
     assert code == 0
     assert "Both drew their inputs from seed 1" in out and "0 of 2 rows differ" in out
 
@@ -202,10 +190,10 @@ def test_another_form_is_refused(earlier, tmp_path, damage, said):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"rows": [', b"\xff\xfe", b"[" * 100_000])
-def test_what_is_no_json_is_refused(refnet_, tmp_path, content):
+def test_what_is_no_json_is_refused(refnet_check, tmp_path, content):
     path = tmp_path / "a.json"
     path.write_bytes(content)
-    code, out, err = refnet_("--against", path)
+    code, out, err = refnet_check("--against", path)
     assert (code, out) == (2, "")
     assert err.startswith(f"refnet check: {path} is no JSON, or damaged: ")
 

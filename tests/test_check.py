@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from refnet import backend as backends
-from refnet import cli, report
+from refnet import report
 from refnet.agreement import all_ops
 from refnet.backend import Backend, NumPyBackend
 from refnet.check import Curve, Failure, cases_for, check, command
@@ -62,18 +62,6 @@ def planted(monkeypatch):
     for now, before in zip((backends._targets, backends._loaded), registered, strict=True):
         now.clear()
         now.update(before)
-
-
-@pytest.fixture
-def refnet_(capsys):
-    """refnet_("--op", "relu") -> (exit code, stdout, stderr) of `refnet check`."""
-
-    def run(*arguments):
-        code = cli.main(["check", *map(str, arguments)])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 def off(op, x):
@@ -276,7 +264,7 @@ def test_an_op_that_is_tried_on_nothing_does_not_pass(monkeypatch):
     assert not found.ok()
 
 
-def test_a_backend_that_cannot_run_is_said_to_be_left_out(refnet_, planted):
+def test_a_backend_that_cannot_run_is_said_to_be_left_out(refnet_check, planted):
     backends.register("absent", "no_such_module:Backend")
     for name in backends.names():
         if name not in ("numpy", "absent"):
@@ -284,7 +272,9 @@ def test_a_backend_that_cannot_run_is_said_to_be_left_out(refnet_, planted):
     found = check(["relu"], seed=1, quick=True)
     assert list(found.backends) == ["numpy"]
     assert "No module named 'no_such_module'" in found.not_checked["absent"]
-    assert "NOT CHECKED  absent: backend 'absent' cannot run here" in refnet_("--op", "relu")[1]
+    assert (
+        "NOT CHECKED  absent: backend 'absent' cannot run here" in refnet_check("--op", "relu")[1]
+    )
     with pytest.raises(BackendError, match="no_such_module"):
         check(["relu"], backends=["absent"])
 
@@ -363,8 +353,8 @@ def test_words_for_the_shell():
 # -- the command -----------------------------------------------------------------------------------
 
 
-def test_the_command_agrees(refnet_):
-    code, out, err = refnet_("--backend", "numpy", "--seed", 5, "--quick")
+def test_the_command_agrees(refnet_check):
+    code, out, err = refnet_check("--backend", "numpy", "--seed", 5, "--quick")
     assert (code, err) == (0, "")
     assert "seed 5 (--seed 5 draws the same inputs again)" in out
     assert re.search(r"^softmax +0\.\d\d +0\.\d\d$", out, re.MULTILINE)
@@ -373,10 +363,10 @@ def test_the_command_agrees(refnet_):
     assert out.splitlines()[-1].startswith(f"All {len(TABLE)} ops within bounds: numpy float32")
 
 
-def test_the_command_says_what_is_wrong_and_how_to_see_it_again(refnet_, planted):
+def test_the_command_says_what_is_wrong_and_how_to_see_it_again(refnet_check, planted):
     planted(softsign=off)
     arguments = "--op", "softsign", "relu", "--backend", "planted", "numpy", "--seed", 9
-    code, out, err = refnet_(*arguments)
+    code, out, err = refnet_check(*arguments)
     assert (code, err) == (1, "")
     lines = out.splitlines()
     assert lines[0] == "FAIL  softsign on planted in float32"
@@ -388,28 +378,28 @@ def test_the_command_says_what_is_wrong_and_how_to_see_it_again(refnet_, planted
     table = out[out.index("op        backend") :]
     assert table.splitlines()[1].startswith("softsign  planted")
     assert "1 of 6 checks disagree with the reference" in lines[-1]
-    code, second, _ = refnet_(*shlex.split(again)[2:])
+    code, second, _ = refnet_check(*shlex.split(again)[2:])
     assert code == 1
     assert second.splitlines()[:3] == lines[:3]
     assert "1 DISAGREE; 1 case, 1,025 numbers" in second
 
 
-def test_many_failures_of_an_op_are_counted(refnet_, planted):
+def test_many_failures_of_an_op_are_counted(refnet_check, planted):
     planted(sum=lambda op, x, **given: op.function(x, **given) + 1)
-    code, out, _ = refnet_("--op", "sum", "--backend", "planted", "--seed", 9)
+    code, out, _ = refnet_check("--op", "sum", "--backend", "planted", "--seed", 9)
     assert code == 1
     assert re.search(r"and \d+ more cases: refnet check --op sum --dtype float32 ", out)
     assert out.count("--case") == report.LISTED
 
 
-def test_missing_ops_and_the_exit_code(refnet_, planted, monkeypatch):
+def test_missing_ops_and_the_exit_code(refnet_check, planted, monkeypatch):
     planted()
     monkeypatch.setitem(backends._loaded, "planted", Partial())
     arguments = "--op", "relu", "matmul", "--backend", "planted", "--quick"
-    code, out, _ = refnet_(*arguments)
+    code, out, _ = refnet_check(*arguments)
     assert code == 1
     assert "MISSING  1 op on planted in float32: matmul" in out
-    code, out, _ = refnet_(*arguments, "--allow-missing")
+    code, out, _ = refnet_check(*arguments, "--allow-missing")
     assert code == 0
     assert "MISSING  1 op on planted in float32: matmul" in out
 
@@ -427,18 +417,18 @@ def test_missing_ops_and_the_exit_code(refnet_, planted, monkeypatch):
         ("--op relu --html {there}", "cannot write there (it is a folder)"),
     ],
 )
-def test_a_mistake_gets_one_clear_line(refnet_, arguments, complaint, tmp_path):
+def test_a_mistake_gets_one_clear_line(refnet_check, arguments, complaint, tmp_path):
     (tmp_path / "file").touch()
-    code, out, err = refnet_(*arguments.format(there=tmp_path).split())
+    code, out, err = refnet_check(*arguments.format(there=tmp_path).split())
     assert (code, out) == (2, "")
     assert complaint in err.splitlines()[-1]
 
 
-def test_progress_on_a_terminal(refnet_, monkeypatch):
+def test_progress_on_a_terminal(refnet_check, monkeypatch):
     monkeypatch.setenv("COLUMNS", "150")
     shown = lambda: type(console())(force_terminal=True, width=150)  # noqa: E731
     monkeypatch.setattr("refnet.cli.check.console", shown)
-    code, out, _ = refnet_("--op", "relu", "--backend", "numpy", "--quick")
+    code, out, _ = refnet_check("--op", "relu", "--backend", "numpy", "--quick")
     assert code == 0
     assert "2/2" in out
 
@@ -555,9 +545,9 @@ def test_html_of_what_has_no_picture():
     assert "There is nothing to draw" in page.text
 
 
-def test_files_are_written_by_the_command(refnet_, tmp_path):
+def test_files_are_written_by_the_command(refnet_check, tmp_path):
     targets = tmp_path / "new" / "a.json", tmp_path / "b.html"
-    code, out, _ = refnet_(
+    code, out, _ = refnet_check(
         *("--op", "where", "--backend", "numpy", "--quick"),
         *("--json", targets[0], "--html", targets[1]),
     )
