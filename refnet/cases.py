@@ -188,6 +188,7 @@ def reduction(draw: Callable[..., Make] = normal, empty: bool = True) -> Cases:
         Case("long rows", draw((3, 2049)), {"axis": 1}),
         Case("tall columns", draw((1031, 5)), {"axis": 0}),
         Case("wide columns", draw((37, 130)), {"axis": 0}),
+        Case("tall and wide", draw((1500, 64)), {"axis": 0}),
         Case("NaN", constant([[1.0, np.nan, 2.0], [3.0, 4.0, 5.0]]), {"axis": 1}),
         Case("NaN in a column", constant([[1.0, np.nan, 2.0], [3.0, 4.0, 5.0]]), {"axis": 0}),
         Case("infinities", constant([[1.0, np.inf, 2.0], [-np.inf, 4.0, 5.0]]), {"axis": 1}),

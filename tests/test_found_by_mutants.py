@@ -332,7 +332,7 @@ def test_a_product_keeps_nothing_it_was_not_asked_for(torch):
 
 @pytest.mark.triton
 @pytest.mark.parametrize(
-    "name", ["matmul", "linear", "linear_vjp", "softmax", "sum", "relu", "gather"]
+    "name", ["matmul", "linear", "linear_vjp", "softmax", "sum", "relu", "gather", "coordinates"]
 )
 def test_a_twin_takes_tensors_alone(name, torch):
     """And names itself: deep in a kernel nobody would know which op it was."""
@@ -352,3 +352,34 @@ def test_a_thread_holds_at_most_32_elements_of_a_row(elements):
     warps = _warps(elements)
     assert warps in (4, 8, 16) and elements <= 32 * 32 * warps
     assert warps == 4 or elements > 32 * 32 * warps // 2
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("classes", [3, 5000])
+def test_the_loss_of_a_label_that_is_no_class_is_nan(classes, torch):
+    """Nobody waits for labels that lie on a GPU, to raise an error."""
+    from refnet_triton.ops.losses import sparse_softmax_cross_entropy
+    from refnet_triton.runtime import DEVICE
+
+    logits = torch.zeros(4, classes, device=DEVICE)
+    labels = torch.tensor([-1, 0, classes - 1, classes], device=DEVICE)
+    loss, *_ = sparse_softmax_cross_entropy(logits, labels)
+    assert loss.isnan().tolist() == [True, False, False, True]
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(
+    ("a", "b"), [((3,), (3, 2)), ((2, 3), (3,)), ((2, 3), (2, 3)), ((2, 3), (3, 2, 1))]
+)
+def test_twins_take_matrices_that_fit(a, b, torch):
+    from refnet_triton.ops.matmul import linear, matmul
+    from refnet_triton.runtime import DEVICE
+
+    x, y = torch.ones(a, device=DEVICE), torch.ones(b, device=DEVICE)
+    with pytest.raises(errors.ShapeError, match="matmul needs matrices"):
+        matmul(x, y)
+    if x.ndim > 1:  # one row of a layer's inputs may be a vector
+        with pytest.raises(errors.ShapeError, match="matmul needs matrices"):
+            linear(x, y, torch.ones(2, device=DEVICE))
+    with pytest.raises(errors.ShapeError, match="of one type"):
+        matmul(torch.ones(2, 2, device=DEVICE), torch.ones(2, 2, device=DEVICE).double())
