@@ -179,6 +179,7 @@ def reduction(draw: Callable[..., Make] = normal, empty: bool = True) -> Cases:
         ((4, 3, 5), {"axis": (0, 2)}),
         ((4, 3, 5), {"axis": (1, 2), "keepdims": True}),
         ((2, 3, 4, 5), {"axis": (0, 3)}),
+        ((2, 3, 4, 5), {"axis": (0, 2, 3)}),
     ]
     tests = [Case(f"{shape} {given}", draw(shape), given, smooth=True) for shape, given in shaped]
     tests += [
