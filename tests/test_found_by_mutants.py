@@ -314,11 +314,22 @@ def test_philox_counts_beyond_32_bits(torch):
         assert y.cpu().tolist() == expected.astype(np.int64).tolist()
 
 
-def test_dropout_keeps_what_lies_at_the_rate(backend):
+@pytest.mark.parametrize("name", ["dropout", "dropout_vjp"])
+def test_dropout_keeps_what_lies_at_the_rate(name, backend):
     u = TABLE["random_uniform"](KEY, shape=(64,))
     x = backend.array(np.ones(64, np.float32))
-    y = backend.function(TABLE["dropout"])(x, backend.array(KEY), rate=float(u[5]))
+    y = backend.function(TABLE[name])(x, backend.array(KEY), rate=float(u[5]))
     assert (backend.numpy(y) != 0).tolist() == (u >= u[5]).tolist()
+
+
+def test_the_formulas_take_plain_numbers():
+    assert TABLE["gelu"](0.0) == 0 and abs(TABLE["gelu"](1.0) - 0.8413447460685429) < 1e-15
+
+
+def test_two_copies_are_summed_as_well(backend):
+    x = backend.array(np.arange(6.0).reshape(2, 3))
+    y = backend.function(TABLE["sum_to"])(x, shape=(1, 3))
+    assert backend.numpy(y).tolist() == [[3.0, 5.0, 7.0]]
 
 
 @pytest.mark.triton
