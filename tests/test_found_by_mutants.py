@@ -330,6 +330,9 @@ def test_two_copies_are_summed_as_well(backend):
     x = backend.array(np.arange(6.0).reshape(2, 3))
     y = backend.function(TABLE["sum_to"])(x, shape=(1, 3))
     assert backend.numpy(y).tolist() == [[3.0, 5.0, 7.0]]
+    x = backend.array(np.arange(12.0).reshape(4, 3, 1))
+    y = backend.function(TABLE["sum_to"])(x, shape=(1, 1))
+    assert backend.numpy(y).tolist() == [[66.0]]
 
 
 @pytest.mark.triton
