@@ -33,8 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TYPES = ("float32", "bfloat16", "float16", "float64")
 #: bytes of stack that are no spill: a pointer, stored once, before the loop
 STACK = 16
-#: (kernel, target, case) that spills, and how many bytes: where no stride of two matrices is 1, the 64-bit
-#: addresses of both tiles take all 255 registers of a thread. Other GPUs, and other matrices, are spared.
+#: (kernel, target, case) that spills, and how many bytes. Of matrices that no wide load fits each number
+#: has an address of 64 bits: those of two tiles take all 255 registers of a thread.
 SPILLS = {
     ("_matmul_kernel", "sm_100", "strided"): 72,
     ("_matmul_kernel", "sm_100", "nothing to sum"): 72,
