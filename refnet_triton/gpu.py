@@ -153,13 +153,14 @@ def with_error(task: Task, row: Row | None, error: str) -> Row:
     return row
 
 
-def check_all(ops: Sequence[Op], workers: int, deadline: float) -> Checked:
+def check_all(
+    ops: Sequence[Op], workers: int, deadline: float, before: Report | None = None
+) -> Checked:
     """Every op in every type on every case; rows in the order of `check`.
 
-    The inputs are those of the interpreted check, if there is one to compare with; else drawn anew.
+    The inputs are those of the check `before`, if there is one to compare with; else drawn anew.
     """
     backend, quick, start = bench.backend(), not bench.ON_GPU, time.monotonic()
-    before = None if quick else interpreted()
     seed = before["seed"] if before else new_seed()
     dtypes = ("float32", "bfloat16") if quick else backend.dtypes
     names = [op.name for op in ops]
@@ -191,9 +192,8 @@ def interpreted() -> Report | None:
         return None
 
 
-def write_check(found: Checked, place: Path) -> Report:
+def write_check(found: Checked, place: Path, before: Report | None = None) -> Report:
     """The check as the files of `refnet check` beside `place`, and as what the first of them holds."""
-    before = interpreted()
     write_json(found, place.with_suffix(".check.json"), before)
     try:
         if importlib.util.find_spec("matplotlib"):
@@ -203,6 +203,13 @@ def write_check(found: Checked, place: Path) -> Report:
     except Exception as error:  # a picture less is no reason to lose the parts that follow
         say(f"no HTML report of the check: {type(error).__name__}: {error}")
     return as_json(found, before)
+
+
+def check_part(ops: Sequence[Op], workers: int, deadline: float, place: Path) -> Report:
+    """The check, compared with the interpreted one; a GPU gets the same inputs as that one."""
+    before = interpreted()
+    found = check_all(ops, workers, deadline, before if bench.ON_GPU else None)
+    return write_check(found, place, before)
 
 
 def shown_check(found: Report, most: int = 15) -> list[str]:
@@ -479,7 +486,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results.write(partial, {**report, "bench": found})
 
     run: dict[str, Callable[[float], Report]] = {
-        "check": lambda end: write_check(check_all(ops, workers, end), place),
+        "check": lambda end: check_part(ops, workers, end, place),
         "tests": lambda end: tests(workers, end, place.with_suffix(".tests.log")),
         "bench": lambda end: bench_all(ops, rows, workers, end, save),
         "tuning": lambda end: tune_all(workers, end),

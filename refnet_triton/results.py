@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
+from refnet.serialization import replace_file
 from refnet_triton.bench import COMPILED, EAGER, ON_GPU, ORDER, PRODUCTS, REFNET, Row
 
 # isort: split
@@ -248,12 +249,8 @@ def surroundings() -> dict[str, Any]:
 
 def write(path: Path, report: dict[str, Any]) -> None:
     """Write as JSON: the old file or the new one, whole, is there at any moment."""
-    new = path.with_suffix(".new")
-    with open(new, "w", encoding="utf-8") as file:
-        json.dump(_plain(report), file, indent=1, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
+    text = json.dumps(_plain(report), indent=1, allow_nan=False)
+    replace_file(path, text.encode())
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -122,6 +124,26 @@ def agree(record_property):
         record_property("agreement", [backend.name, float(largest), f"{op.name} in {dtype}"])
 
     return check
+
+
+@pytest.fixture
+def compile_only():
+    """compile_only(program): what a program prints that compiles kernels and launches none."""
+    from refnet_triton.inspect import COMPILING, environment
+
+    def run(program):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", program],
+            env=environment(COMPILING),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture

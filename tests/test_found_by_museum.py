@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -170,19 +168,8 @@ for launch in launches:
 
 
 @pytest.mark.triton
-def test_float32_products_are_not_tf32(torch):
+def test_float32_products_are_not_tf32(compile_only):
     """The interpreter multiplies with all digits whatever is asked for; compiled code does not."""
-    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    path = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
-    environment |= {"REFNET_COMPILE_ONLY": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PRODUCTS],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("tt.dot") == 2
-    assert "tf32" not in done.stdout
+    printed = compile_only(PRODUCTS)
+    assert printed.count("tt.dot") == 2
+    assert "tf32" not in printed

@@ -145,7 +145,7 @@ def test_an_interpreted_check_to_compare_with(monkeypatch, tmp_path, capsys):
     matmul["ratio"] = matmul["ratio"] / 3
     monkeypatch.setattr(gpu, "INTERPRETED", tmp_path / "interpreted.check.json")
     gpu.INTERPRETED.write_text(json.dumps(earlier), encoding="utf-8")
-    written = gpu.write_check(found, tmp_path / "a.json")
+    written = gpu.write_check(found, tmp_path / "a.json", gpu.interpreted())
     (one,) = written["changes"]["rows"]
     assert (one["op"], one["dtype"], one["factor"]) == ("matmul", "float32", pytest.approx(3))
     shown = "\n".join(gpu.shown_check(written))
@@ -153,7 +153,7 @@ def test_an_interpreted_check_to_compare_with(monkeypatch, tmp_path, capsys):
     assert "3.0 x  matmul on triton in float32" in shown
     gpu.INTERPRETED.write_text("{", encoding="utf-8")
     capsys.readouterr()
-    assert "changes" not in gpu.write_check(found, tmp_path / "a.json")
+    assert "changes" not in gpu.write_check(found, tmp_path / "a.json", gpu.interpreted())
     assert "NOT COMPARED with an interpreted check: " in capsys.readouterr().out
 
 

@@ -355,26 +355,7 @@ print("compiled")
 """
 
 
-def compile_only(program):
-    """What a program prints that compiles kernels and launches none."""
-    here = os.path.dirname(__file__)
-    env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {
-        "REFNET_COMPILE_ONLY": "1"
-    }
-    env["PYTHONPATH"] = os.path.dirname(here) + os.pathsep + env.get("PYTHONPATH", "")
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
-def test_compiles_to_128_bit_accesses_without_a_gpu():
+def test_compiles_to_128_bit_accesses_without_a_gpu(compile_only):
     assert "compiled" in compile_only(COMPILE.format(tests=os.path.dirname(__file__)))
 
 
@@ -389,7 +370,7 @@ print(triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options).
 """
 
 
-def test_attributes_are_compiled_in_with_all_their_digits():
+def test_attributes_are_compiled_in_with_all_their_digits(compile_only):
     """Interpreted, a slope is a Python float; compiled, it must not go through float32."""
     text = compile_only(CONSTANTS)
     assert "dense<1.000000e-01> : tensor<1024xf64>" in text  # and not 0.10000000149011612
