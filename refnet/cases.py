@@ -142,9 +142,11 @@ def unary(draw: Callable[..., Make] = normal, variants: tuple[dict[str, Any], ..
         *(Case(f"{given}", constant(POINTS), given) for given in variants),
         *(Case(f"{given} matrix", draw((5, 9)), given, smooth=True) for given in variants),
     ]
-    return Cases(
-        tuple(tests), lambda n: (Case("square", draw(_square(n))),), (large((MANY,)),), ONE_ARRAY
-    )
+
+    def bench(n):
+        return Case("square", draw(_square(n))), Case("ragged", draw((max(1, n - 5),)))
+
+    return Cases(tuple(tests), bench, (large((MANY,)),), ONE_ARRAY)
 
 
 def binary(draw: Callable[..., Make] = normal) -> Cases:
@@ -230,7 +232,7 @@ def rows() -> Cases:
         tests,
         lambda n: tuple(
             Case(f"{columns} columns", normal((max(1, n // columns), columns)))
-            for columns in (1024, 4096, 32_768, 131_072)
+            for columns in (1024, 4096, 32_768, 131_072, 262_144)
             if columns <= max(n, 1024)
         ),
         (large(TALL), large((1 << 16, (1 << 15) + 1)), large(TALL, axis=0)),

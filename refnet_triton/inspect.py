@@ -124,12 +124,12 @@ def _traced(asked: list[Trace]) -> list[dict[str, Any]]:
 def call(name: str, inputs: Sequence[Any], attributes: Mapping[str, Any], dtype: str) -> tuple:
     """(twin, arrays, attributes) for an op; a gradient gets what the op of the inputs saves for it."""
     from refnet.op import TABLE
-    from refnet_triton import bench
+    from refnet_triton.bench.inputs import backend, draw
 
     op = TABLE[name]
     case = Case("asked for", lambda rng: tuple(inputs), dict(attributes))
     dtype = attributes.get("dtype", dtype)
-    return bench.backend().function(op), *bench.draw(op, case, dtype)
+    return backend().function(op), *draw(op, case, dtype)
 
 
 def _main() -> None:

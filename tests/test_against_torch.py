@@ -2,7 +2,7 @@ r"""No kernel is less accurate than the function of PyTorch that it would replac
 
 The bounds of TABLE say how wrong a result may be. They do not say that a user who swaps PyTorch for our
 kernel loses nothing: where n terms are summed, a bound is generous. So a second rule holds as well, for
-every op that has a peer in `refnet_triton.peers`, on each output of each case, in each float type:
+every op that has a peer in `refnet_triton.bench.peers`, on each output of each case, in each float type:
 
     max|ours - exact|  ≤  2 · max|PyTorch's - exact|  +  floor
 
@@ -47,7 +47,8 @@ pytest.importorskip("refnet_triton.runtime")
 from refnet.agreement import arrays_for, cases_of, inputs_for, output_names, reference  # noqa: E402
 from refnet.bounds import round_to, spacing  # noqa: E402
 from refnet.ops import TABLE  # noqa: E402
-from refnet_triton import bench, peers  # noqa: E402
+from refnet_triton.bench import peers  # noqa: E402
+from refnet_triton.bench import inputs as bench  # noqa: E402
 
 pytestmark = pytest.mark.triton
 
@@ -198,7 +199,7 @@ def measure(op, dtype, case, function=None):
         exact = reference(op, inputs, attributes)
 
         def results(of, inputs=inputs, attributes=attributes):
-            return bench._tuple(of(*arrays_for(backend, inputs, dtype), **attributes))
+            return bench.as_tuple(of(*arrays_for(backend, inputs, dtype), **attributes))
 
         ours = results(function or backend.function(op))
         theirs = results(peers.EAGER[op.name])
@@ -255,7 +256,7 @@ def test_what_is_left_out_the_peer_cannot_take(name):
             results = peers.EAGER[name](*arrays_for(backend, inputs, "float32"), **attributes)
         except (RuntimeError, TypeError, ValueError):
             continue
-        results = bench._tuple(results)
+        results = bench.as_tuple(results)
         assert [tuple(y.shape) for y in results] != shapes[: len(results)], case.name
     assert left_out
 

@@ -53,9 +53,9 @@ class Recorder:
         from refnet_triton import compilation
 
         compilation.without_memory()
-        from refnet_triton import bench
+        from refnet_triton.bench import inputs, suite
 
-        self.bench, self.launches, self.asking = bench, {}, None
+        self.inputs, self.suite, self.launches, self.asking = inputs, suite, {}, None
 
     def note(self, launch):
         """One launch."""
@@ -65,13 +65,13 @@ class Recorder:
         """Call the twin of an op on the inputs that `draw` makes."""
         self.asking = f"{op.name}, {case.name}, {dtype}"
         arrays, attributes = draw(op, case, dtype)
-        self.bench.backend().function(op)(*arrays, **attributes)
+        self.inputs.backend().function(op)(*arrays, **attributes)
 
     def benchmarks(self):
         """The launches of the benchmark."""
-        for spec in self.bench.suite():
-            op, case = self.bench._case(spec)
-            self.ask(op, case, spec[3], self.bench.draw)
+        for spec in self.suite.specs():
+            op, case = self.suite.case_of(spec)
+            self.ask(op, case, spec.dtype, self.inputs.draw)
 
     def cases(self, dtypes):
         """The launches of the test cases in some types."""
@@ -81,7 +81,7 @@ class Recorder:
             inputs, attributes = inputs_for(op, case, dtype)
             if op.file == "random" and "dtype" in op.attributes:
                 attributes = {**attributes, "dtype": dtype}
-            return arrays_for(self.bench.backend(), inputs, dtype, case.layout), attributes
+            return arrays_for(self.inputs.backend(), inputs, dtype, case.layout), attributes
 
         for dtype in dtypes:
             for op in all_ops():

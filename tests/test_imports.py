@@ -31,7 +31,7 @@ LEVELS = [
 ]
 OUTSIDE = {  # what each package may use besides the standard library and itself
     REFNET: {"numpy", "rich", "safetensors", "matplotlib", "tensorboard"},
-    TRITON: {"refnet", "numpy", "torch", "triton"},
+    TRITON: {"refnet", "numpy", "torch", "triton", "pytest"},
 }
 HEAVY = {"rich", "safetensors", "matplotlib", "tensorboard"}
 MAY_BE_HEAVY = {"cli", "plot", "summary"}

@@ -51,7 +51,9 @@ def _products():
     def bench(elements):
         side = max(16, int(elements**0.5) // 16 * 16)
         sides = sorted({min(s, side) for s in (512, 1024, 2048, 4096, 8192)})
-        return tuple(Case(f"{s} cubed", normal((s, s), (s, s))) for s in sides)
+        cubes = [Case(f"{s} cubed", normal((s, s), (s, s))) for s in sides]
+        n, k = sides[-1] // 2, sides[-1] // 16  # short sums: 4096 x 512 x 4096 as a rule
+        return *cubes, Case(f"{n} x {k} x {n}", normal((n, k), (k, n)))
 
     many = (1 << 16) + 1, 1 << 15
     return Cases(tuple(tests), bench, (large(many, (many[1], 16)), large((16, many[0]), many)))

@@ -43,15 +43,16 @@ def test_numpy(benchmark, op, case):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("op", "case"), rows(LARGE))
 def test_triton(benchmark, op, case, dtype):
-    from refnet_triton import bench
+    from refnet_triton.bench.inputs import backend, draw
+    from refnet_triton.bench.timing import synchronize
 
-    arrays, attributes = bench.draw(op, case, dtype)
-    function = bench.backend().function(op)
+    arrays, attributes = draw(op, case, dtype)
+    function = backend().function(op)
     benchmark.group = op.file
 
     def run():
         function(*arrays, **attributes)
-        bench.synchronize()
+        synchronize()
 
     run()  # compiles
     benchmark(run)

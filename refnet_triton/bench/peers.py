@@ -289,6 +289,9 @@ EAGER |= {
 @peer
 def linear(x, kernel, bias, activation="identity"):
     """f(x W + b), and what the gradient of f needs, which autograd keeps: that, or x W + b."""
+    if activation == "relu":  # on a GPU cuBLASLt's epilogue: one kernel
+        y = aten._addmm_activation(bias, x, kernel)
+        return y, y
     z = torch.addmm(bias, x, kernel)
     y = z if activation == "identity" else EAGER[activation](z)
     return y, (z if "x" in TABLE[activation].saves else y)

@@ -1,0 +1,189 @@
+"""Every op in every type, on every case or on two, in many processes at once: right, or not.
+
+The rows are those of `refnet check --backend triton`, and so are the files that they are written to. If
+docs/results/interpreted.check.json is there, the check of a machine without a GPU, both files say where
+the compiled kernels are off by another amount.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from refnet_triton.bench.inputs import backend
+from refnet_triton.bench.measure import compared
+from refnet_triton.bench.results import ROOT, remarks
+from refnet_triton.bench.suite import Spec, specs
+from refnet_triton.bench.timing import ON_GPU
+from refnet_triton.gpu.workers import run_all
+
+# isort: split
+import numpy as np
+
+from refnet import changes
+from refnet.agreement import all_ops
+from refnet.cases import Case
+from refnet.check import ERROR, Failure, Row, cases_for, check_op, command, new_report, new_seed
+from refnet.check import Report as Checked
+from refnet.errors import RefnetError
+from refnet.op import Op
+from refnet.ops import TABLE
+from refnet.report import as_json, read_json, write_html, write_json
+
+NO_RESULT = "no result: the clock cut it off"
+INTERPRETED = ROOT / "docs/results/interpreted.check.json"
+MOST_SHOWN = 15
+#: which cases of an op are tried: all of them; two small ones; the first smooth one and the largest
+ALL, TWO_SMALL, SMOKE = "all", "two small", "smoke"
+
+Report = dict[str, Any]
+Task = tuple[str, str, int, str]  # op, dtype, seed, which cases
+
+
+def cases_of(op: Op, which: str) -> Sequence[Case]:
+    """The cases of an op that are tried."""
+    if which == ALL:
+        return cases_for(op)
+    if which == TWO_SMALL:
+        return cases_for(op, True)[:2]
+    cases = list(cases_for(op))
+    first = next((case for case in cases if case.smooth), cases[0])
+    largest = max(cases, key=_elements)
+    return [first] if largest is first else [first, largest]
+
+
+def _elements(case: Case) -> int:
+    return sum(np.size(x) for x in case.make(np.random.default_rng(0)))
+
+
+def checked(task: Task) -> Row:
+    """An op in a type on its cases: one row of the check."""
+    name, dtype, seed, which = task
+    cases = cases_of(TABLE[name], which)
+    return check_op(TABLE[name], dtype, backend(), cases, seed, again=which == ALL)
+
+
+def with_error(task: Task, row: Row | None, error: str) -> Row:
+    """The row, or one in its place, with what went wrong outside of its cases: a lost GPU."""
+    op, dtype = TABLE[task[0]], task[1]
+    row = row or Row(op.name, op.file, backend().name, dtype)
+    row.failures.append(Failure("", error, raised=True))
+    row.status, row.message = ERROR, row.message or error
+    return row
+
+
+def check_all(
+    ops: Sequence[Op],
+    which: str,
+    workers: int,
+    deadline: float,
+    before: Report | None = None,
+) -> Checked:
+    """Every op in every type; rows in the order of `check`.
+
+    The inputs are those of the check `before`, if there is one to compare with; else drawn anew.
+    """
+    triton, start = backend(), time.monotonic()
+    seed = before["seed"] if before else new_seed()
+    dtypes = triton.dtypes if ON_GPU else ("float32", "bfloat16")
+    names = [op.name for op in ops]
+    again = command(names if len(ops) < len(all_ops()) else [], [] if ON_GPU else dtypes,
+                    [triton.name], [], seed, which != ALL)  # fmt: skip
+    left_out = {"most cases of an op": f"{which} cases are tried"} if which != ALL else {}
+    found = new_report([triton], seed, which != ALL, again, left_out)
+    tasks = [(name, dtype, seed, which) for dtype in dtypes for name in names]
+    order = {task[:2]: number for number, task in enumerate(tasks)}
+    tasks.sort(key=lambda task: "linear" not in task[0])  # what takes longest goes first
+
+    def take(task: Task, row: Row | None, error: str) -> None:
+        found.rows.append(with_error(task, row, error) if error or row is None else row)
+
+    for name, dtype, *_ in run_all(checked, tasks, workers, deadline, take):
+        found.not_checked[f"{name} on {triton.name} in {dtype}"] = NO_RESULT
+    found.rows.sort(key=lambda row: order[row.op, row.dtype])
+    found.seconds = time.monotonic() - start
+    return found
+
+
+def interpreted() -> Report | None:
+    """The check of a machine without a GPU, to compare with."""
+    try:
+        return read_json(INTERPRETED) if INTERPRETED.exists() else None
+    except RefnetError as error:  # no reason to measure nothing
+        print(f"NOT COMPARED with an interpreted check: {error}")
+        return None
+
+
+def write_check(found: Checked, place: Path, before: Report | None = None) -> Report:
+    """The check as the files of `refnet check` beside `place`, and as what the first of them holds."""
+    write_json(found, place.with_suffix(".check.json"), before)
+    try:
+        if importlib.util.find_spec("matplotlib"):
+            write_html(found, place.with_suffix(".check.html"), before)
+        else:
+            print("no HTML report of the check: matplotlib is not installed here")
+    except Exception as error:  # a picture less is no reason to lose the parts that follow
+        print(f"no HTML report of the check: {type(error).__name__}: {error}")
+    return as_json(found, before)
+
+
+def check(ops: Sequence[Op], workers: int, deadline: float, place: Path) -> Report:
+    """The check, compared with the interpreted one; a GPU gets the same inputs as that one."""
+    before = interpreted()
+    which = ALL if ON_GPU else TWO_SMALL
+    found = check_all(ops, which, workers, deadline, before if ON_GPU else None)
+    return finished(write_check(found, place, before))
+
+
+def smoke(ops: Sequence[Op], workers: int, deadline: float, place: Path) -> Report:
+    """Every kernel once in every type: two cases an op, and products in the sizes of the benchmark."""
+    products = [spec for spec in specs(not ON_GPU, [op.name for op in ops]) if _is_large(spec)]
+    large: list[Any] = []
+    errors: list[str] = []
+
+    def take(spec: Spec, row: Any, error: str) -> None:
+        errors.extend(f"{spec}: {e}" for e in ([error] if error else row.errors))
+        if row is not None:
+            large.append(row)
+
+    found = as_json(check_all(ops, SMOKE, workers, deadline))
+    cut = run_all(compared, products, workers, deadline, take)
+    errors += remarks(large)
+    return finished(found | {"errors": errors}, [str(spec) for spec in cut])
+
+
+def _is_large(spec: Spec) -> bool:
+    return spec.family == "matmul" and not spec.case.startswith("8192")
+
+
+def finished(found: Report, cut: Sequence[str] = ()) -> Report:
+    """With what the clock cut off."""
+    late = [what for what, why in found["not_checked"].items() if why == NO_RESULT]
+    return found | {"cut": [*late, *cut]}
+
+
+def shown(found: Report, most: int = MOST_SHOWN) -> list[str]:
+    """A line for each type, all that is wrong, and what is not as it was when interpreted."""
+    lines = [f"check with seed {found['seed']}: {found['command']}"]
+    for one in found["summary"]:
+        counts = {what: one[what] for what in ("passed", "failed", "errors", "missing")}
+        lines.append(
+            f"{one['backend']} {one['dtype']}: {one['ops']} ops, "
+            + ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+            + f"; {one['cases']} cases, {one['numbers']:,} numbers; largest error "
+            f"{float(one['ratio']):.2f} of its bound ({one['at']})"
+        )
+    if not found["ok"]:
+        lines.append("NOT ALL OF IT IS RIGHT" if found["rows"] else "NOTHING WAS CHECKED")
+    for row in [row for row in found["rows"] if row["status"] != "pass"][:most]:
+        message = " ".join(row["message"].split())[-160:]
+        lines.append(f"  {row['status'].upper()} {row['op']} {row['dtype']}: {message}")
+        lines += [f"    {one['replay']}" for one in row["failures"][:1]]
+    lines += [f"  ERROR {error[:170]}" for error in found.get("errors", [])[:most]]
+    if "changes" in found:
+        lines += ["against the interpreted check:"]
+        lines += changes.lines(found["changes"], found["seed"], most)
+    return lines

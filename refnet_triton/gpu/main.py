@@ -1,0 +1,201 @@
+"""The parts of `make gpu`, one after the other, against the clock. See `refnet_triton.gpu`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import refnet_triton.gpu
+from refnet.agreement import all_ops
+from refnet.op import Op
+from refnet.report import plain
+from refnet_triton.bench import page, results
+from refnet_triton.bench.results import ROOT
+from refnet_triton.bench.timing import ON_GPU
+from refnet_triton.gpu import check, preflight, speed, tests
+
+#: how many seconds each part is meant to take: the docstring of `refnet_triton.gpu` says why
+SECONDS = {"smoke": 30, "check": 170, "tests": 105, "goals": 230, "bench": 215, "tuning": 30}
+UNLESS_NAMED = ("check", "tests", "bench", "tuning")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS")
+RIGHT, WRONG, NOT_STARTED, CUT = 0, 1, 2, 3  # exit statuses
+
+Report = dict[str, Any]
+Part = Callable[["Run", float], Report]
+
+
+def say(*lines: str) -> None:
+    """Print at once: the output may be a pipe."""
+    print(*lines, sep="\n", flush=True)
+
+
+class Run:
+    """What all parts share: the ops, how many processes, and the files that results go to."""
+
+    def __init__(self, ops: Sequence[Op], place: Path, report: Report) -> None:
+        self.ops = ops
+        self.place = place
+        self.report = report
+        self.workers = max(2, min(14, (os.cpu_count() or 2) - 2)) if ON_GPU else 2
+        self.journal = place.with_suffix(".journal")
+
+    def note(self, line: str, facts: Any) -> None:
+        """Print a line; put what it is about on the disk."""
+        say(line)
+        if facts is not None:
+            with open(self.journal, "a", encoding="utf-8") as file:
+                file.write(json.dumps(as_data(facts)) + "\n")
+
+    def write(self, path: Path) -> None:
+        """All that has been found so far."""
+        results.write(path, as_data(self.report))
+
+    def close(self) -> None:
+        """Write the report, which holds all that stands in the journal."""
+        self.write(self.place)
+        for path in (self.journal, self.place.with_suffix(".partial")):
+            path.unlink(missing_ok=True)
+
+
+def as_data(value: Any) -> Any:
+    """Rows as dicts, paths as text, NaN and infinity as words: what JSON has."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, dict):
+        return {str(key): as_data(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_data(item) for item in value]
+    return plain(value) if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+
+
+PARTS: dict[str, tuple[Part, Callable[[Report], list[str]]]] = {
+    "smoke": (
+        lambda run, end: check.smoke(run.ops, run.workers, end, run.place),
+        check.shown,
+    ),
+    "check": (
+        lambda run, end: check.check(run.ops, run.workers, end, run.place),
+        check.shown,
+    ),
+    "tests": (
+        lambda run, end: tests.run(run.workers, end, run.place.with_suffix(".tests.log")),
+        tests.shown,
+    ),
+    "goals": (
+        lambda run, end: speed.bench(run.ops, run.workers, end, run.note, rest=False),
+        speed.shown,
+    ),
+    "bench": (
+        lambda run, end: speed.bench(run.ops, run.workers, end, run.note),
+        lambda found: speed.shown(found, each=3),
+    ),
+    "tuning": (
+        lambda run, end: speed.tune(run.workers, end, run.note),
+        speed.shown_tuning,
+    ),
+}  # fmt: skip
+
+
+def wrong(found: Report) -> bool:
+    """Whether something in a part is not right, or failed."""
+    return bool(found.get("errors") or found.get("failed") or not found.get("ok", True))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the parts, write the JSON, print the summary; returns the exit status."""
+    options = _options(arguments)
+    start = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it gets what there is
+    for name in THREADS:
+        os.environ.setdefault(name, "1")  # the processes are many already
+    report = results.surroundings()
+    say(_heading(report))
+    missing = preflight.missing()
+    if missing and ON_GPU:
+        say(*(f"refnet: MISSING {what}" for what in missing), "refnet: nothing was started")
+        return NOT_STARTED
+    report["scarce"] = preflight.scarce()
+    say(*(f"refnet: not here: {what}" for what in missing))
+    say(*(f"refnet: MIND {what}" for what in report["scarce"]))
+
+    folder = options.out or ROOT / ("docs/results" if ON_GPU else "runs/gpu")
+    chosen = [op for op in all_ops() if not options.ops or (op.primal or op).name in options.ops]
+    run = Run(chosen, results.place_for(folder, report), report)
+    report |= {"seconds": {}, "cut": [], "wrong": []}
+    summary: list[str] = []
+    try:
+        _run_parts(run, options, start, summary)
+    except KeyboardInterrupt:
+        report["cut"].append("all that follows: it was told to stop")
+        summary.append("CUT OFF: it was told to stop")
+    report["seconds"]["all"] = round(time.monotonic() - start, 1)
+    run.close()
+    if ON_GPU and options.out is None:
+        page.write(folder)
+    status = WRONG if report["wrong"] else CUT if report["cut"] else RIGHT
+    say(*summary, "", f"{'measured' if ON_GPU else 'NO MEASUREMENT'}, in "
+        f"{report['seconds']['all']:.0f} s, exit status {status}: {run.place}")  # fmt: skip
+    return status
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m refnet_triton.gpu",
+        description=refnet_triton.gpu.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, help="folder for the JSON")
+    parser.add_argument("--budget", type=float, help="seconds in all; default: those of the parts")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=UNLESS_NAMED)
+    parser.add_argument("--ops", nargs="+", default=[], help="only these ops (and their gradients)")
+    options = parser.parse_args(arguments)
+    known = {op.name for op in all_ops() if op.primal is None}
+    unknown = [name for name in options.ops if name not in known]
+    if unknown:
+        parser.error(f"no op is named {', '.join(unknown)}")
+    options.parts = [part for part in PARTS if part in options.parts]
+    return options
+
+
+def _heading(report: Report) -> str:
+    if not ON_GPU:
+        return "refnet: NO GPU HERE. All parts on tiny sizes, interpreted: no measurement."
+    return f"refnet: {report['device']}, driver {report['driver']}, {report['versions']}"
+
+
+def _run_parts(run: Run, options: argparse.Namespace, start: float, summary: list[str]) -> None:
+    """Each part until its share of the time is over; what it leaves unused goes to the next."""
+    meant = [SECONDS[part] for part in options.parts]
+    budget = options.budget if options.budget is not None else float(sum(meant))
+    for number, part in enumerate(options.parts):
+        began = time.monotonic()
+        end = start + budget * sum(meant[: number + 1]) / sum(meant)
+        do, show = PARTS[part]
+        run.report[part] = {"cut": ["all of it"]}  # until it is done
+        try:
+            found = do(run, end)
+        except Exception as error:  # the parts that follow are worth having
+            found = {"errors": [f"{part}: {type(error).__name__}: {error}"], "cut": []}
+            show = _shown_errors
+        run.report[part] = found
+        took = run.report["seconds"][part] = round(time.monotonic() - began, 1)
+        say(f"refnet: {part} took {took:.0f} s")
+        if found["cut"]:
+            run.report["cut"].append(f"{part}: {len(found['cut'])} not run")
+            summary.append(f"CUT OFF by the clock in {part}: {len(found['cut'])}, "
+                           f"from {found['cut'][0]} on")  # fmt: skip
+        if wrong(found):
+            run.report["wrong"].append(part)
+        summary += ["", *show(found)]
+        run.write(run.place.with_suffix(".partial"))
+
+
+def _shown_errors(found: Report) -> list[str]:
+    return [f"FAILED {error}" for error in found["errors"]]
