@@ -14,8 +14,9 @@ from refnet.backend import Array, Backend
 from refnet.errors import BackendError, DTypeError
 from refnet.op import Op
 from refnet.shapes import Spec
-from refnet_triton import inspect
+from refnet_triton import faults, inspect
 from refnet_triton.accesses import guarded
+from refnet_triton.capture import TURN, CapturedGraph, Graphs
 from refnet_triton.runtime import DEVICE, INTERPRETED
 
 # isort: split
@@ -32,6 +33,7 @@ class TritonBackend(Backend):
 
     def __init__(self) -> None:
         self._functions: dict[Op, Callable[..., Any]] = {}
+        self._graphs = Graphs()
 
     def function(self, op: Op) -> Callable[..., Any]:
         if op not in self._functions:
@@ -58,8 +60,13 @@ class TritonBackend(Backend):
             values = values.copy()
         return torch.tensor(values, dtype=kind, device=DEVICE)
 
-    def feed(self, values: np.ndarray[Any, Any]) -> Array:
-        """The same memory as a tensor, on the CPU: a captured graph copies it to its inputs."""
+    def feed(self, values: Any) -> Array:
+        """The same memory as a tensor, on the CPU: a captured graph copies it to its inputs.
+
+        A tensor is fed as it is: a batch that is on the GPU does not travel.
+        """
+        if isinstance(values, torch.Tensor):
+            return values
         usable = values.flags.writeable and values.flags.c_contiguous
         return torch.from_numpy(values if usable else values.copy())
 
@@ -67,17 +74,23 @@ class TritonBackend(Backend):
         return torch.from_dlpack(array).to(DEVICE)
 
     def numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """The values. What a kernel found wrong since they were last read is raised here."""
         array = array.detach()
         if array.dtype == torch.bfloat16:
             array = array.float()
-        return array.cpu().numpy()
+        values = array.cpu().numpy()
+        faults.raise_noted()
+        return values
 
     def dtype(self, array: Array) -> str:
         return str(array.dtype).removeprefix("torch.")
 
     def synchronize(self) -> None:
+        """Wait for the GPU. What a kernel found wrong since is raised here."""
         if DEVICE.type == "cuda":
-            torch.cuda.synchronize()
+            with TURN:  # waiting for the whole device would break a capture in another thread
+                torch.cuda.synchronize()
+        faults.raise_noted()
 
     @contextmanager
     def poisoned(self) -> Iterator[None]:
@@ -98,7 +111,7 @@ class TritonBackend(Backend):
             torch.utils.deterministic.fill_uninitialized_memory = fill
 
     def capture(self, run: Callable[..., Any], arguments: tuple[Array, ...]) -> Callable[..., Any]:
-        return run if DEVICE.type != "cuda" else CapturedGraph(run, arguments)
+        return run if DEVICE.type != "cuda" else CapturedGraph(run, self._graphs)
 
     def inspect(
         self,
@@ -118,30 +131,3 @@ class TritonBackend(Backend):
     def describe(self) -> str:
         how = "interpreted on the CPU" if self.interpreted else torch.cuda.get_device_name(DEVICE)
         return f"Triton {triton.__version__}, torch {torch.__version__}, {how}"
-
-
-class CapturedGraph:
-    """A function on tensors as one CUDA graph: Python runs once, then the GPU replays its launches.
-
-    The first call runs as usual, which compiles the kernels; the second is captured. Inputs are copied
-    to fixed places before a replay, and results copied out of theirs after it.
-    """
-
-    def __init__(self, run: Callable[..., Any], arguments: tuple[Array, ...]) -> None:
-        self._run = run
-        self._inputs = tuple(a.clone() for a in arguments)
-        self._graph: Any = None
-        self._warm = False
-
-    def __call__(self, *arguments: Array) -> tuple[Array, ...]:
-        if self._graph is None and not self._warm:
-            self._warm = True
-            return self._run(*(a.to(DEVICE) for a in arguments))
-        for place, value in zip(self._inputs, arguments, strict=True):
-            place.copy_(value, non_blocking=True)
-        if self._graph is None:
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
-                self._outputs = self._run(*self._inputs)
-        self._graph.replay()
-        return tuple(output.clone() for output in self._outputs)

@@ -91,9 +91,11 @@ def with_tensors(rng, key):
 
 
 def outcome(take):
-    """What an indexing gives, or that it fails."""
+    """What an indexing gives, or that it fails. On a GPU that is known when it has been waited for."""
     try:
-        return take()
+        found = take()
+        backends.current().synchronize()
+        return found
     except (RefnetError, IndexError, TypeError, ValueError) as error:
         return error
 
@@ -214,11 +216,11 @@ def test_positions_out_of_range_name_index_axis_and_length(here):
     for key in ([0, 4], tensor([1, 4]), ([0, 1], [4, 0])):
         where = "axis 1 of length 3" if isinstance(key, tuple) else "axis 0 of length 4"
         with pytest.raises(ShapeError, match=f"index 4 is out of range for {where}"):
-            x[key]
+            x[key].numpy()  # which waits for a GPU
     with pytest.raises(ShapeError, match="index -5 is out of range for axis 0 of length 4"):
         x[-5, [0, 1]]
     with pytest.raises(ShapeError, match="index -4 is out of range for axis 1 of length 3"):
-        x[:, tensor([0, -4])]
+        x[:, tensor([0, -4])].numpy()
 
 
 @pytest.mark.parametrize(
@@ -289,20 +291,176 @@ def test_half_types_are_summed_in_float32(kernels, torch, dtype, shape):
     assert (dx[1] == 4096).all() and (dx[0] == 0).all() and (dx[2] == 0).all()
 
 
+@pytest.fixture
+def later(kernels, torch, monkeypatch):
+    """Faults are noted, as on a GPU, and not raised by the call; nothing is noted at first."""
+    from refnet_triton import faults
+
+    monkeypatch.setattr(faults, "later", True)
+    monkeypatch.setattr(faults, "_notes", {})
+    return faults
+
+
 @pytest.mark.triton
-def test_nothing_out_of_range_is_read_where_no_error_can_be_raised(kernels, torch, monkeypatch):
-    """As in the replay of a CUDA graph, which nobody waits for."""
+def test_nothing_out_of_range_is_read_where_no_error_can_be_raised(kernels, torch, later):
     x = torch.arange(6.0).reshape(3, 2)
     indices = torch.tensor([[0], [3], [-3], [-4]])
-    with pytest.raises(ShapeError, match="index 3 is out of range"):
-        kernels.gather(x, indices)
-    monkeypatch.setattr(kernels, "_unreadable", lambda tensor: True)
     y = kernels.gather(x, indices)
     assert y[[0, 2]].tolist() == [[0, 1], [0, 1]] and y[[1, 3]].isnan().all()
     assert kernels.gather(x.long(), indices).tolist() == [[0, 1], [0, 0], [0, 1], [0, 0]]
     assert kernels.gather_vjp(torch.ones(4, 2), x, indices).tolist() == [[2, 2], [0, 0], [0, 0]]
+    with pytest.raises(ShapeError, match="index 3 is out of range"):
+        later.raise_noted()
+
+
+@pytest.mark.triton
+def test_no_graph_holds_what_depends_on_a_mask(kernels, torch, monkeypatch):
+    monkeypatch.setattr(kernels, "_is_captured", lambda tensor: True)
+    x = torch.ones(3)
     with pytest.raises(BackendError, match="CUDA graph"):
         kernels.mask_coordinates(x > 0, x)
+
+
+#: (shape, axes, indices), and the position and the axis that are named
+OUTSIDE = [
+    ((4, 3, 5), (0,), [[0], [4], [3]], 4, 0),
+    ((4, 3, 5), (1,), [[2], [-4]], -4, 1),
+    ((4, 3, 5), (0, 2), [[3, 4], [0, 5]], 5, 2),
+    ((4, 3, 5), (2, 0), [[4, 3], [9, 9]], 9, 2),
+    ((4, 3, 5), (0, 1, 2), [[[-4, -3, -5]], [[-5, 0, 7]]], -5, 0),
+    ((0, 3), (0,), [[0]], 0, 0),
+    ((2, 1), (1,), [[-1], [0], [1]], 1, 1),
+    ((2, 16), (1,), [[-16], [16]], 16, 1),
+    ((100,), (0,), [[99], [-128], [127]], -128, 0),
+]
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("strided", [False, True])
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [
+        (case, dtype)
+        for case in OUTSIDE
+        for dtype in ("int64", "int32", "int16", "int8", "uint8")
+        if dtype != "uint8" or np.min(case[2]) >= 0
+    ],
+    ids=str,
+)
+def test_a_fault_that_is_noted_is_the_error_that_is_raised_at_once(
+    kernels, torch, later, monkeypatch, case, dtype, strided
+):
+    """The same words, whoever waits: at once or where values are read, which clears the note."""
+    shape, axes, indices, position, axis = case
+    backend = backends.get("triton")
+    positions = torch.tensor(indices).to(getattr(torch, dtype))
+    if strided:
+        positions = torch.stack([positions, positions], -1)[..., 0]
+    x = torch.ones(shape)
+    with monkeypatch.context() as at_once:
+        at_once.setattr(later, "later", False)
+        with pytest.raises(ShapeError) as expected:
+            kernels.gather(x, positions, axes)
+    assert str(expected.value) == (
+        f"index {position} is out of range for axis {axis} of length {shape[axis]} (of an array of "
+        f"shape {shape})"
+    )
+    for read in (backend.synchronize, lambda: backend.numpy(x)):
+        kernels.gather(x, positions, axes)
+        with pytest.raises(ShapeError) as error:
+            read()
+        assert str(error.value) == str(expected.value)
+        read()
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int16", "int8", "uint8"])
+def test_small_integers_count_along_long_axes(kernels, torch, dtype):
+    """-n and n are no numbers of theirs."""
+    x = np.arange(3000.0).reshape(3, 1000)
+    indices = np.array([[2, 5], [0, 127], [1, 0]], dtype)
+    y = kernels.gather(torch.tensor(x), torch.tensor(indices), (0, 1))
+    assert y.tolist() == x[tuple(indices.T)].tolist()
+    if dtype != "uint8":
+        y = kernels.gather(torch.tensor(x), torch.tensor(-indices[:, ::-1].copy()), (1, 0))
+        assert y.tolist() == x[tuple(-indices.T)].tolist()
+
+
+@pytest.mark.triton
+def test_one_fault_of_many_is_noted(kernels, torch, later):
+    """Many programs see one: position, axis and shape are those of one pick. The first note stays."""
+    from refnet_triton.runtime import as_on_a_gpu
+
+    x, other = torch.ones(50, 70), torch.ones(3)
+    indices = torch.stack([torch.arange(5000) % 50, torch.full((5000,), 5)], -1)
+    with as_on_a_gpu():  # five programs
+        kernels.gather(x, indices, (0, 1))
+        later.raise_noted()
+        indices[3000:] = torch.tensor([0, 71])
+        indices[4500:] = torch.tensor([-51, 0])
+        kernels.gather(x, indices, (0, 1))
+        kernels.gather(other, torch.tensor([[3]]))
+    with pytest.raises(ShapeError) as error:
+        later.raise_noted()
+    assert str(error.value) in (
+        "index 71 is out of range for axis 1 of length 70 (of an array of shape (50, 70))",
+        "index -51 is out of range for axis 0 of length 50 (of an array of shape (50, 70))",
+    )
+    later.raise_noted()
+
+
+@pytest.mark.triton
+def test_a_note_is_read_only_once_there_is_one(kernels, torch, later):
+    x = torch.ones(3)
+    backends.get("triton").numpy(x)
+    assert not later._notes
+    kernels.gather(x, torch.zeros(0, 1, dtype=torch.int64))  # picks nothing, launches nothing
+    kernels.gather_vjp(torch.ones(1), x, torch.tensor([[7]]))  # its gather has said so before
+    assert not later._notes
+    kernels.gather(x, torch.tensor([[2]]))
+    assert list(later._notes) == [x.device]
+    assert later._notes[x.device].tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.triton
+def test_a_captured_graph_makes_no_note_but_uses_one(torch, later, monkeypatch):
+    """The zeros of a new note would be written again at each replay."""
+    cuda = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    assert later.note_on(cuda) is None and not later._notes
+    later._notes[cuda] = note = torch.zeros(4, dtype=torch.int64)
+    assert later.note_on(cuda) is note
+
+
+@pytest.mark.triton
+def test_numbers_of_shapes_are_their_own(later):
+    shapes = [(), (1,), (1, 1), (3, 4), (4, 3)]
+    numbers = [later.number_of(shape) for shape in shapes]
+    assert len(set(numbers)) == len(shapes)
+    assert [later.number_of(list(shape)) for shape in shapes] == numbers
+
+
+@pytest.mark.gpu
+def test_no_gather_waits_for_the_gpu(kernels, torch):
+    """Nor do the others of this file, but for masks: PyTorch makes an error of each wait."""
+    backend = backends.get("triton")
+    x, indices = torch.ones(4, 3, device="cuda"), torch.tensor([[1], [4]], device="cuda")
+    g = torch.ones(2, 3, device="cuda")
+    for _ in range(2):  # the first compiles, and makes the note
+        kernels.gather(x, indices.clamp(max=3))
+        kernels.gather_vjp(g, x, indices)
+        backend.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        y = kernels.gather(x, indices)
+        kernels.gather_vjp(g, x, indices)
+        kernels.coordinates(indices, indices)
+        kernels.index(x, (slice(None, None, -1), 0))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    with pytest.raises(ShapeError, match="index 4 is out of range for axis 0 of length 4"):
+        backend.numpy(y)
+    assert np.isnan(backend.numpy(y)).tolist() == [[False] * 3, [True] * 3]
 
 
 @pytest.mark.triton

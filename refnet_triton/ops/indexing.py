@@ -19,9 +19,10 @@ import torch
 from refnet.errors import BackendError, DTypeError
 from refnet.ops.indexing import check_axes, check_mask, out_of_range
 from refnet.shapes import broadcast
-from refnet_triton import runtime
+from refnet_triton import faults, runtime
+from refnet_triton.faults import note_first
 from refnet_triton.memory import contiguous
-from refnet_triton.pointwise import collapse, copy_, pointwise, strided_offset
+from refnet_triton.pointwise import collapse, copy_, strided_offset
 from refnet_triton.runtime import (
     LAUNCH,
     check_tensors,
@@ -183,35 +184,55 @@ def _pick(x, rows, axes, at):
     return y
 
 
-@pointwise
-def _next_row(row, position, length):
-    """The row so far, -1 if a position was out of range, and one more axis."""
-    inside = (row >= 0) & (position >= -length) & (position < length)
-    return tl.where(inside, row * length + tl.where(position < 0, position + length, position), -1)
+@triton.jit(do_not_specialize=["shape"])
+def _positions_kernel(indices, rows, note, shape, count, picks, steps, step, axes, lengths,
+                      INDEX: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+    """rows[p] = Σ_j i_j · (the lengths of the axes behind j), or -1 if a position i_j is out of range."""
+    p = tl.program_id(0).to(INDEX) * BLOCK + tl.arange(0, BLOCK)
+    at = indices + strided_offset(p, picks, steps)
+    row = tl.zeros((BLOCK,), tl.int64)
+    for j in tl.static_range(len(lengths)):
+        n = lengths[j]
+        position = tl.load(at + j * step, mask=p < count, other=0).to(tl.int64)
+        inside = (position >= -n) & (position < n)
+        from_start = tl.where(position < 0, position + n, position)
+        row = tl.where(inside & (row >= 0), row * n + from_start, -1)
+    tl.store(rows + p, row, mask=p < count)
+    if note is not None:
+        first = tl.min(tl.where(row < 0, p, count), axis=0)
+        if first < count:
+            coordinate = indices + strided_offset(first, picks, steps)
+            note_first(note, coordinate, step, axes, lengths, shape)
 
 
-def _unreadable(tensor):
-    """Whether nobody can wait for the values: there are none, or a CUDA graph is being captured."""
-    return tensor.is_meta or (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
-
-
-def _rows(x, indices, axes):
-    """The row of each pick: -1 if a position in it is out of range."""
+def _rows(x, indices, axes, noted=False):
+    """The row of each pick: -1 if a position in it is out of range. One that is may be noted."""
     check_tensors("gather", x, indices)
     check_axes(x.shape, indices.shape, axes)
     _require_integers(indices)
-    rows = torch.zeros((), dtype=torch.int64, device=x.device).expand(indices.shape[:-1])
-    for j, axis in enumerate(axes):
-        rows = _next_row(rows, indices[..., j], x.shape[axis])
+    rows = torch.empty(indices.shape[:-1], dtype=torch.int64, device=x.device)
+    if not axes:
+        return copy_(rows, 0)
+    if rows.numel() == 0:
+        return rows
+    picks, (steps,) = collapse(rows.shape, [indices.stride()[:-1]])
+    block = min(triton.next_power_of_2(rows.numel()), _tile())
+    note = faults.note_on(x.device) if noted else None
+    with on_device_of(x):
+        _positions_kernel[(triton.cdiv(rows.numel(), block),)](
+            indices, rows, note, faults.number_of(x.shape), rows.numel(), picks or (1,), steps or (0,),
+            indices.stride(-1), tuple(axes), tuple(x.shape[axis] for axis in axes),
+            _index_type(indices, rows), block, **LAUNCH,
+        )  # fmt: skip
     return rows
 
 
 def _require_in_range(rows, x, indices, axes):
-    """Raise the error of the first position out of range, unless nobody can wait for the values."""
-    if _unreadable(rows) or not (rows < 0).any():
+    """Raise the error of the first position out of range, if there are values to look at."""
+    if rows.is_meta or not (rows < 0).any():
         return
     for j, axis in enumerate(axes):
-        positions, n = indices[..., j], x.shape[axis]
+        positions, n = indices[..., j].long(), x.shape[axis]  # -n may be no number of their type
         outside = positions[(positions < -n) | (positions >= n)]
         if outside.numel():
             raise out_of_range(int(outside[0]), axis, x.shape)
@@ -225,11 +246,14 @@ def _require_integers(indices):
 def gather(x, indices, axes=(0,), at=0):
     r"""y = x[..., i_1, ..., i_2, ...], where i_j = indices[..., j] counts along axis axes[j]
 
-    A position out of range is an error. Where a CUDA graph is replayed, nobody is there to raise it: what
-    was picked is NaN then, or 0 if it is an integer.
+    A position out of range is an error. On a GPU nobody waits for it here: what was picked is NaN, or 0
+    if it is an integer, and the error is raised where the values of any result are read, or where the
+    GPU is waited for. So it is where a CUDA graph is replayed. Of several such positions, any one may be
+    the one that is named.
     """
-    rows = _rows(x, indices, axes)
-    _require_in_range(rows, x, indices, axes)
+    rows = _rows(x, indices, axes, noted=faults.later)
+    if not faults.later:
+        _require_in_range(rows, x, indices, axes)
     return _pick(x, rows, axes, at)
 
 
@@ -269,16 +293,22 @@ def coordinates(*indices):
     return y
 
 
+def _is_captured(tensor):
+    """Whether what is done with a tensor now becomes part of a CUDA graph."""
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
 def mask_coordinates(mask, x, axis=0):
     r"""y: where the mask holds, in row-major order, as coordinates of shape (how many, axes)
 
-    How long the result is depends on the values, so no CUDA graph can hold it.
+    How long the result is depends on the values. So this op waits for the GPU, the only one that has to,
+    and no CUDA graph can hold it.
     """
     check_tensors("mask_coordinates", mask, x)
     check_mask(mask.shape, x.shape, axis)
     if mask.is_meta:  # no values: as if all of them held
         return torch.empty((mask.numel(), mask.ndim), dtype=torch.int64, device=mask.device)
-    if _unreadable(mask):
+    if _is_captured(mask):
         raise BackendError(
             "how many elements a mask picks cannot be known while a CUDA graph is captured"
         )
