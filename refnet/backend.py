@@ -46,14 +46,15 @@ class Backend:
         raise NotImplementedError
 
     def array(self, values: Any, dtype: str | None = None) -> Array:
-        """A new array with these values (a NumPy array, a number, nested lists)."""
+        """A new array with these values (a NumPy array, one of its own, a number, nested lists)."""
         raise NotImplementedError
 
-    def feed(self, values: np.ndarray[Any, Any]) -> Array:
-        """A NumPy array as an argument of what `capture` returned, to be read only.
+    def feed(self, values: Any) -> Array:
+        """An array, NumPy's or this backend's own, as an argument of what `capture` returned.
 
-        The memory may be shared, and need not be where the backend computes: a captured function
-        moves its arguments to their places itself.
+        It is only read. The memory may be shared, and need not be where the backend computes: a
+        captured function moves its arguments to their places itself. A batch that is there already
+        need not travel: a backend may feed its own arrays as they are.
         """
         return self.array(values)
 
@@ -70,7 +71,7 @@ class Backend:
         raise NotImplementedError
 
     def synchronize(self) -> None:
-        """Wait until everything asked for so far is computed."""
+        """Wait until everything asked for so far is computed, and raise what went wrong in it."""
 
     def poisoned(self) -> AbstractContextManager[None]:
         """``with backend.poisoned():`` new memory holds NaN (integers: their largest value).
@@ -84,7 +85,8 @@ class Backend:
     def capture(self, run: Callable[..., Any], arguments: tuple[Array, ...]) -> Callable[..., Any]:
         """A faster way to call `run` again with arguments like these; by default, `run` itself.
 
-        What is returned takes its arguments from `feed`.
+        What is returned takes its arguments from `feed`, and each call has the effect of one call of
+        `run`, in any thread.
         """
         return run
 
@@ -141,7 +143,7 @@ class NumPyBackend(Backend):
         except TypeError as error:
             raise DTypeError(f"NumPy makes no {dtype} of this: {error}") from error
 
-    def feed(self, values: np.ndarray[Any, Any]) -> Array:
+    def feed(self, values: Any) -> Array:
         return values
 
     def from_dlpack(self, array: Any) -> Array:

@@ -36,8 +36,8 @@ class Step:
         self.record = record
         self._plans: dict[tuple[Any, ...], Callable[..., tuple[Array, ...]]] = {}
 
-    def __call__(self, *batch: np.ndarray[Any, Any]) -> tuple[Array, ...]:
-        """Run on one batch of NumPy arrays; the results are arrays of the model's backend."""
+    def __call__(self, *batch: Any) -> tuple[Array, ...]:
+        """Run on one batch: NumPy arrays, or arrays of the model's backend, as the results are."""
         backend = self.model.backend
         if watching.get() is not None:  # op by op, through the layers, each under its name
             outputs, _ = self.record([Tensor(backend.array(x), backend) for x in batch])
@@ -49,9 +49,17 @@ class Step:
             inputs = [Tensor(a, backend) for a in arrays]
             outputs, updates = self.record(inputs)
             plan = Plan(inputs, outputs, updates)
-            self._plans[key] = plan if plan.varies else backend.capture(plan, arrays)
+            self._plans[key] = self._again(plan, arrays)
             return tuple(t.known() for t in outputs)
-        return run(*[backend.feed(x) for x in batch])
+        return run(*batch)
+
+    def _again(self, plan: Plan, arrays: tuple[Array, ...]) -> Callable[..., tuple[Array, ...]]:
+        """The plan as a function on batches."""
+        backend = self.model.backend
+        if plan.varies:  # nobody moves the arguments of what is not captured
+            return lambda *batch: plan(*[backend.array(x) for x in batch])
+        run = backend.capture(plan, arrays)
+        return lambda *batch: run(*[backend.feed(x) for x in batch])
 
 
 def prediction_step(model: Sequential) -> Step:

@@ -34,8 +34,10 @@ class TorchBackend(Backend):
         return OPS[op.name]
 
     def array(self, values, dtype=None):
-        array = torch.as_tensor(np.array(values), dtype=getattr(torch, dtype) if dtype else None)
-        return array.as_subclass(Array)
+        kind = getattr(torch, dtype) if dtype else None
+        if isinstance(values, torch.Tensor):
+            return values.to(dtype=kind, copy=True).as_subclass(Array)
+        return torch.as_tensor(np.array(values), dtype=kind).as_subclass(Array)
 
     def numpy(self, array):
         return array.detach().as_subclass(torch.Tensor).numpy()
