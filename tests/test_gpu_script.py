@@ -1,11 +1,11 @@
-"""`make gpu` where there is no GPU: its whole path on tiny sizes, and a JSON that says what it is not."""
+"""`make gpu` where there is no GPU: all its parts on tiny sizes, and what it says of what went wrong."""
 
 from __future__ import annotations
 
 import functools
 import json
-import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,46 +16,197 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("refnet_triton.runtime")
 
-from refnet.check import cases_for, check  # noqa: E402
+from refnet.check import cases_for  # noqa: E402
+from refnet.check import check as checked_by_refnet  # noqa: E402
 from refnet.op import TABLE  # noqa: E402
 from refnet.report import as_json, read_json  # noqa: E402
-from refnet_triton import bench, gpu, peers, results  # noqa: E402
+from refnet_triton.bench import results  # noqa: E402
+from refnet_triton.bench.inputs import backend  # noqa: E402
+from refnet_triton.bench.timing import ON_GPU  # noqa: E402
+from refnet_triton.gpu import check, main, preflight, workers  # noqa: E402
 
 pytestmark = pytest.mark.triton
 ROOT = Path(__file__).resolve().parent.parent
-interpreted = pytest.mark.skipif(bench.ON_GPU, reason="there is a GPU here")
+interpreted = pytest.mark.skipif(ON_GPU, reason="there is a GPU here")
+OPS = ("relu", "softmax", "sum", "matmul", "adam")
+
+
+def run(program, *arguments, folder):
+    """The command in a process of its own, as `python -m refnet_triton.gpu` runs it."""
+    path = os.pathsep.join([str(ROOT), str(folder), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, *program, "--out", str(folder), *arguments], cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+def report_of(folder):
+    (file,) = folder.glob("*-no-measurement.json")
+    return file, json.loads(file.read_text(encoding="utf-8"))
 
 
 @interpreted
-def test_the_whole_path(tmp_path):
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "refnet_triton.gpu", "--out", str(tmp_path)]
-    command += ["--ops", "relu", "softmax", "sum", "matmul", "adam"]
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}, cwd=ROOT,
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+def test_all_parts(tmp_path):
+    done = run(["-m", "refnet_triton.gpu"], "--ops", *OPS, folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "NO GPU HERE" in done.stdout and "NO MEASUREMENT" in done.stdout
-    (file,) = tmp_path.glob("*-no-measurement.json")
-    report = json.loads(file.read_text(encoding="utf-8"))
-    assert report["measurement"] is False and report["cut"] == []
+    file, report = report_of(tmp_path)
+    assert report["measurement"] is False and report["cut"] == report["wrong"] == []
     assert {"python", "torch", "triton", "numpy"} <= set(report["versions"])
+    assert set(report["seconds"]) == {*main.UNLESS_NAMED, "all"}
     own = file.with_suffix(".check.json")
-    assert report["check"] == json.loads(own.read_text(encoding="utf-8")) == read_json(own)
+    assert own.exists() and read_json(own)["rows"] == report["check"]["rows"]
     assert report["check"]["ok"] and len(report["check"]["rows"]) == 2 * 9
     assert all(row["cases"] == 2 and row["numbers"] for row in report["check"]["rows"])
     assert f"--seed {report['check']['seed']} --quick" in done.stdout
-    assert ("changes" in report["check"]) == gpu.INTERPRETED.exists()
+    assert ("changes" in report["check"]) == check.INTERPRETED.exists()
     page = file.with_suffix(".check.html")
     assert page.exists() or "no HTML report of the check: matplotlib" in done.stdout
-    assert report["tests"]["exit_status"] == 0 and report["tests"]["counts"]["passed"] >= 1
+    assert report["tests"]["counts"] == {"passed": report["tests"]["selected"]}
+    assert report["tests"]["selected"] > 1 and report["tests"]["not_run"] == 0
     assert report["bench"]["errors"] == [] and report["tuning"]["best"]
+    assert report["bench"]["training"]["microseconds"]["refnet"] > 0
     rows = {row["op"]: row for row in report["bench"]["rows"]}
     assert {"relu", "relu_vjp", "softmax", "sum", "matmul", "adam"} <= set(rows)
     for name in ("relu", "softmax_vjp", "matmul", "adam"):
         assert set(rows[name]["samples"]) == {"refnet", "eager"}
         assert rows[name]["percent"] > 0 and rows[name]["difference"] < 1e-5
+    left = {path.suffix for path in tmp_path.iterdir()}
+    assert left <= {".json", ".html", ".log"}, left  # no journal, nothing partial
+
+
+@interpreted
+def test_goals(tmp_path):
+    done = run(["-m", "refnet_triton.gpu"], "--parts", "goals", "--ops", "relu", "add",
+               folder=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    _, report = report_of(tmp_path)
+    assert set(report["seconds"]) == {"goals", "all"}
+    rows = report["goals"]["rows"]
+    assert {row["op"] for row in rows} == {"relu", "relu_vjp"}  # no goal is about addition
+
+
+PLANTED = """
+import os, signal, sys
+from refnet_triton.gpu import check, speed
+
+def timed(task):
+    if "relu square" in str(task):
+        raise RuntimeError("an illegal memory access was encountered")
+    if "softmax 1024" in str(task):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return HONEST(task)
+
+HONEST = speed.timed
+if __name__ == "__main__":
+    import planted
+    speed.timed = planted.timed
+    from refnet_triton.gpu import main
+    sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+@interpreted
+def test_an_error_in_a_row_and_a_lost_process(tmp_path):
+    (tmp_path / "planted.py").write_text(PLANTED, encoding="utf-8")
+    done = run([str(tmp_path / "planted.py")], "--parts", "bench", "--budget", "280", "--ops", *OPS,
+               folder=tmp_path)  # fmt: skip
+    assert done.returncode == main.WRONG, done.stdout + done.stderr
+    _, report = report_of(tmp_path)
+    errors = {one["task"]: one["error"] for one in report["bench"]["errors"]}
+    assert errors == {
+        "relu square float32": "RuntimeError: an illegal memory access was encountered",
+        "softmax 1024 columns float32": "its process ended, by signal 9",
+    }
+    for task, error in errors.items():
+        assert f"FAILED {task}: {error}" in done.stdout
+    measured = [f"{r['op']} {r['case']}" for r in report["bench"]["rows"]]
+    assert {"adam flat", "sum rows", "relu ragged"} <= set(measured)
+    assert report["cut"] == [] and report["wrong"] == ["bench"]
+    assert "exit status 1" in done.stdout
+
+
+@interpreted
+def test_what_the_clock_cuts_off_is_said(tmp_path, capsys):
+    arguments = ["--parts", "bench", "--ops", "relu", "--out", str(tmp_path), "--budget", "0"]
+    assert main.main(arguments) == main.CUT
+    _, report = report_of(tmp_path)
+    cut = report["bench"]["cut"]
+    assert cut[:3] == ["limits", "training", "host"] and "relu square float32" in cut
+    assert report["cut"] == [f"bench: {len(cut)} not run"] and report["wrong"] == []
+    out = capsys.readouterr().out
+    assert f"CUT OFF by the clock in bench: {len(cut)}, from limits on" in out
+    assert "exit status 3" in out
+
+
+@interpreted
+def test_whoever_ends_it_gets_what_there_is(tmp_path):
+    """As with `timeout 60 python -m refnet_triton.gpu`."""
+    (tmp_path / "planted.py").write_text(PLANTED, encoding="utf-8")
+    path = os.pathsep.join([str(ROOT), str(tmp_path)])
+    program = subprocess.Popen(
+        [sys.executable, str(tmp_path / "planted.py"), "--out", str(tmp_path), "--parts", "bench",
+         "--ops", "adam", "sum"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}, text=True,
+    )  # fmt: skip
+    try:
+        for line in program.stdout:
+            if line.startswith("adam"):
+                break
+        (journal,) = tmp_path.glob("*.journal")
+        noted = [json.loads(line) for line in journal.read_text().splitlines()]
+        assert [one["row"]["op"] for one in noted if "row" in one] == ["adam"]
+        program.send_signal(signal.SIGTERM)
+        out, _ = program.communicate(timeout=60)
+    finally:
+        program.kill()
+    assert program.returncode == main.CUT, out
+    _, report = report_of(tmp_path)
+    assert report["cut"] == ["all that follows: it was told to stop"]
+    assert report["bench"]["noted"][-1] == noted[-1] and not journal.exists()
+
+
+def test_a_name_that_is_no_op_is_refused(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main.main(["--ops", "rellu"])
+    assert stopped.value.code == main.NOT_STARTED
+    assert "no op is named rellu" in capsys.readouterr().err
+
+
+def test_exit_statuses():
+    assert not main.wrong({"errors": [], "failed": {}, "ok": True})
+    assert not main.wrong({})
+    for found in ({"errors": ["a"]}, {"failed": {"a": "b"}}, {"ok": False}):
+        assert main.wrong(found)
+
+
+# -- what is missing is said before anything starts --------------------------------------------------
+
+
+def test_a_machine_without_a_compiler_or_headers(monkeypatch, tmp_path):
+    monkeypatch.setattr(preflight.shutil, "which", lambda name: None)
+    monkeypatch.setattr(preflight.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    found = "; ".join(preflight.missing())
+    assert "a C compiler" in found and "the headers of this Python" in found
+
+
+@interpreted
+def test_nothing_starts_on_a_gpu_that_lacks_something(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(main, "ON_GPU", True)
+    report = {"device": "a", "driver": "b", "versions": {}}
+    monkeypatch.setattr(main.results, "surroundings", lambda: report)
+    monkeypatch.setattr(main.preflight, "missing", lambda: ["a C compiler: install gcc, or set CC"])
+    assert main.main(["--out", str(tmp_path)]) == main.NOT_STARTED
+    out = capsys.readouterr().out
+    assert "MISSING a C compiler: install gcc" in out and "nothing was started" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_disk_is_said(monkeypatch):
+    usage = type("usage", (), {"free": 1 << 20})
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage)
+    assert any("are free on the disk" in line for line in preflight.scarce())
 
 
 # -- the check ---------------------------------------------------------------------------------------
@@ -63,43 +214,105 @@ def test_the_whole_path(tmp_path):
 CHOSEN = [TABLE[name] for name in ("relu", "matmul", "softmax_vjp")]
 
 
+@pytest.fixture(autouse=True)
+def here(request, monkeypatch):
+    """Tasks of the check run in this process, unless a test is about processes."""
+    monkeypatch.setattr(check, "run_all", in_turn)
+
+
+def in_turn(function, tasks, count, deadline, take):
+    """What `workers.run_all` does, one task after the other, here."""
+    left = list(tasks)
+    while left and time.monotonic() < deadline:
+        task = left.pop(0)
+        take(task, *workers._attempt(function, task)[:2])
+    return left
+
+
+def all_of(ops):
+    return check.check_all(ops, check.TWO_SMALL, 2, time.monotonic() + 120)
+
+
+LAUNCHED = """
+from refnet_triton import compilation
+compilation.without_memory()
+from refnet.agreement import all_ops, arrays_for, inputs_for
+from refnet_triton.bench.inputs import backend
+from refnet_triton.gpu import check
+
+triton = backend()
+for op in all_ops():
+    kernels = {}
+    for which in (check.SMOKE, check.ALL):
+        launches = []
+        for case in check.cases_of(op, which):
+            inputs, attributes = inputs_for(op, case, "float32")
+            arrays = arrays_for(triton, inputs, "float32", case.layout)
+            with compilation.recording(launches.append):
+                triton.function(op)(*arrays, **attributes)
+        kernels[which] = {launch.kernel for launch in launches}
+    left_out = kernels[check.ALL] - kernels[check.SMOKE]
+    print(op.name, "launches", len(kernels[check.ALL]), "and leaves out", *left_out)
+"""
+
+
+def test_the_smoke_test_launches_every_kernel_that_the_check_does(compile_only):
+    lines = compile_only(LAUNCHED).splitlines()
+    lines = [line for line in lines if " launches " in line]
+    assert len(lines) == len(TABLE) and any("launches 1" in line for line in lines)
+    assert [line for line in lines if not line.endswith("and leaves out")] == []
+
+
+@interpreted
+def test_smoke(tmp_path, monkeypatch):
+    found = check.smoke(CHOSEN[:2], 1, time.monotonic() + 120, tmp_path)
+    assert found["ok"] and found["errors"] == [] == found["cut"]
+    assert {row["op"] for row in found["rows"]} == {"relu", "matmul"}
+    monkeypatch.setattr(check, "compared", lambda spec: 1 // 0)
+    found = check.smoke(CHOSEN[1:2], 1, time.monotonic() + 120, tmp_path)
+    assert found["errors"][0].startswith("matmul 32 cubed float32: ZeroDivisionError")
+    assert main.wrong(found) and "ERROR matmul 32 cubed" in "\n".join(check.shown(found))
+
+
 @interpreted
 def test_the_check_is_that_of_the_command_line(tmp_path):
     """The same rows, to the bit, as `check` finds on the same cases with the seed that is kept."""
-    found = gpu.check_all(CHOSEN, 0, time.monotonic() + 120)
+    found = all_of(CHOSEN)
     assert found.ok() and len(found.rows) == 6 and found.quick
     assert [row.dtype for row in found.rows] == ["float32"] * 3 + ["bfloat16"] * 3
     for row in found.rows:
         cases = [case.name for case in cases_for(TABLE[row.op], True)[:2]]
-        (again,) = check([row.op], [row.dtype], ["triton"], cases, found.seed, quick=True).rows
+        (again,) = checked_by_refnet(
+            [row.op], [row.dtype], ["triton"], cases, found.seed, quick=True
+        ).rows
         assert (again.cases, again.numbers, again.worst) == (row.cases, row.numbers, row.worst)
-    written = gpu.write_check(found, tmp_path / "a.json")
+    written = check.write_check(found, tmp_path / "a.json")
     read = read_json(tmp_path / "a.check.json")
     assert written == read and set(as_json(found)) <= set(read)
-    assert gpu.check_all(CHOSEN[:1], 0, time.monotonic() + 120).seed != found.seed
+    assert all_of(CHOSEN[:1]).seed != found.seed
 
 
 def test_on_a_gpu_every_case_in_every_type_is_a_task(monkeypatch):
     """And what the clock cuts off is named, and passes for nothing."""
-    monkeypatch.setattr(bench, "ON_GPU", True)
+    monkeypatch.setattr(check, "ON_GPU", True)
     tasks = []
-    monkeypatch.setattr(gpu, "run_all", lambda _, given, *__: tasks.extend(given) or given[1:])
-    found = gpu.check_all(CHOSEN, 0, 0.0)
-    every = {(op.name, dtype) for op in CHOSEN for dtype in bench.backend().dtypes}
+    monkeypatch.setattr(check, "run_all", lambda _, given, *__: tasks.extend(given) or given[1:])
+    found = check.check_all(CHOSEN, check.ALL, 1, 0.0)
+    every = {(op.name, dtype) for op in CHOSEN for dtype in backend().dtypes}
     assert {task[:2] for task in tasks} == every and len(tasks) == 12
-    assert {task[2:] for task in tasks} == {(found.seed, False)}
+    assert {task[2:] for task in tasks} == {(found.seed, check.ALL)}
     assert found.command.endswith(f"--backend triton --seed {found.seed}")
-    assert len(found.not_checked) == 11 and set(found.not_checked.values()) == {gpu.NO_RESULT}
+    assert len(found.not_checked) == 11 and set(found.not_checked.values()) == {check.NO_RESULT}
     assert "matmul on triton in float64" in found.not_checked
     assert not found.ok() and not found.rows
 
 
 @interpreted
 def test_the_clock_cuts_the_check_off(monkeypatch, capsys, tmp_path):
-    for name in gpu.THREADS:
+    for name in main.THREADS:
         monkeypatch.setenv(name, "1")
     arguments = ["--parts", "check", "--ops", "relu", "--out", str(tmp_path), "--budget", "0"]
-    assert gpu.main(arguments) == 1
+    assert main.main(arguments) == main.WRONG  # nothing that was checked is nothing that is right
     out = capsys.readouterr().out
     assert "CUT OFF by the clock in check: 4, from relu on triton in float32 on" in out
     assert "NOTHING WAS CHECKED" in out
@@ -109,13 +322,12 @@ def test_the_clock_cuts_the_check_off(monkeypatch, capsys, tmp_path):
 
 @interpreted
 def test_a_row_that_is_lost_is_an_error_and_is_named(monkeypatch, tmp_path):
-    lost = functools.partial(checked_or_lose, gpu.checked)
-    monkeypatch.setattr(gpu, "checked", lost)
-    found = gpu.check_all(CHOSEN, 0, time.monotonic() + 120)
+    monkeypatch.setattr(check, "checked", functools.partial(checked_or_lose, check.checked))
+    found = all_of(CHOSEN)
     assert [row.op for row in found.failed] == ["relu", "relu"] and not found.ok()
     assert {row.status for row in found.failed} == {"error"}
     assert found.failed[0].message == "RuntimeError: an illegal memory access was encountered"
-    shown = "\n".join(gpu.shown_check(gpu.write_check(found, tmp_path / "a.json")))
+    shown = "\n".join(check.shown(check.write_check(found, tmp_path / "a.json")))
     assert "NOT ALL OF IT IS RIGHT" in shown and "ERROR relu float32: RuntimeError: an ill" in shown
     assert f"--op relu --dtype float32 --backend triton --seed {found.seed}" in shown
 
@@ -127,8 +339,8 @@ def checked_or_lose(checked, task):
 
 
 def test_a_row_whose_process_loses_its_gpu_afterwards_is_an_error():
-    task = ("relu", "float32", 1, True)
-    row = gpu.with_error(task, gpu.checked(task), "RuntimeError: an illegal memory access")
+    task = ("relu", "float32", 1, check.TWO_SMALL)
+    row = check.with_error(task, check.checked(task), "RuntimeError: an illegal memory access")
     assert (row.status, row.cases, row.message) == (
         "error",
         2,
@@ -139,29 +351,29 @@ def test_a_row_whose_process_loses_its_gpu_afterwards_is_an_error():
 
 @interpreted
 def test_an_interpreted_check_to_compare_with(monkeypatch, tmp_path, capsys):
-    found = gpu.check_all(CHOSEN[:2], 0, time.monotonic() + 120)
+    found = all_of(CHOSEN[:2])
     earlier = as_json(found)
     matmul = next(row for row in earlier["rows"] if row["op"] == "matmul")
     matmul["ratio"] = matmul["ratio"] / 3
-    monkeypatch.setattr(gpu, "INTERPRETED", tmp_path / "interpreted.check.json")
-    gpu.INTERPRETED.write_text(json.dumps(earlier), encoding="utf-8")
-    written = gpu.write_check(found, tmp_path / "a.json", gpu.interpreted())
+    monkeypatch.setattr(check, "INTERPRETED", tmp_path / "interpreted.check.json")
+    check.INTERPRETED.write_text(json.dumps(earlier), encoding="utf-8")
+    written = check.write_check(found, tmp_path / "a.json", check.interpreted())
     (one,) = written["changes"]["rows"]
     assert (one["op"], one["dtype"], one["factor"]) == ("matmul", "float32", pytest.approx(3))
-    shown = "\n".join(gpu.shown_check(written))
+    shown = "\n".join(check.shown(written))
     assert f"Both drew their inputs from seed {found.seed}" in shown
     assert "3.0 x  matmul on triton in float32" in shown
-    gpu.INTERPRETED.write_text("{", encoding="utf-8")
+    check.INTERPRETED.write_text("{", encoding="utf-8")
     capsys.readouterr()
-    assert "changes" not in gpu.write_check(found, tmp_path / "a.json", gpu.interpreted())
+    assert "changes" not in check.write_check(found, tmp_path / "a.json", check.interpreted())
     assert "NOT COMPARED with an interpreted check: " in capsys.readouterr().out
 
 
 @interpreted
 def test_no_page_without_matplotlib(monkeypatch, tmp_path, capsys):
-    found = gpu.check_all(CHOSEN[:1], 0, time.monotonic() + 120)
-    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None)
-    gpu.write_check(found, tmp_path / "a.json")
+    found = all_of(CHOSEN[:1])
+    monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: None)
+    check.write_check(found, tmp_path / "a.json")
     assert "no HTML report of the check: matplotlib is not installed" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["a.check.json"]
 
@@ -169,121 +381,18 @@ def test_no_page_without_matplotlib(monkeypatch, tmp_path, capsys):
 @interpreted
 def test_a_page_that_cannot_be_drawn_stops_nothing(monkeypatch, tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    found = gpu.check_all(CHOSEN[:1], 0, time.monotonic() + 120)
-    monkeypatch.setattr(gpu, "write_html", lambda *_: 1 // 0)
-    assert gpu.write_check(found, tmp_path / "a.json")["ok"]
+    found = all_of(CHOSEN[:1])
+    monkeypatch.setattr(check, "write_html", lambda *_: 1 // 0)
+    assert check.write_check(found, tmp_path / "a.json")["ok"]
     assert "no HTML report of the check: ZeroDivisionError" in capsys.readouterr().out
 
 
-# -- the benchmark: what is drawn, what is counted, and that the contenders compute the same ---------
-
-
-@interpreted
-@pytest.mark.parametrize("op", [op for op in TABLE.values() if op.name in peers.EAGER])
-def test_a_peer_computes_the_same(op):
-    if op.file == "random":
-        pytest.skip("other random numbers")
-    cases = (op.primal or op).cases.bench(256)
-    for case in cases if op.file in ("matmul", "reductions") else cases[:1]:
-        inputs, attributes = bench.draw(op, case, "float32")
-        ours = bench.backend().function(op)(*(x.clone() for x in inputs), **attributes)
-        for peer in {peers.EAGER[op.name], peers.COMPILED.get(op.name, peers.EAGER[op.name])}:
-            theirs = peer(*(x.clone() for x in inputs), **attributes)
-            for a, b in zip(bench._tuple(ours), bench._tuple(theirs), strict=False):
-                torch.testing.assert_close(
-                    a, b, rtol=1e-4, atol=1e-4, check_dtype=op.name != "cast"
-                )
-
-
-def test_no_peer_without_an_op():
-    assert set(peers.EAGER) | set(peers.COMPILED) <= set(TABLE)
-
-
-def counted(name, dtype="float32", elements=1 << 12):
-    op = TABLE[name]
-    case = (op.primal or op).cases.bench(elements)[0]
-    inputs, attributes = bench.draw(op, case, dtype)
-    outputs = bench._tuple(bench.backend().function(op)(*inputs, **attributes))
-    moved = bench.traffic(op, case, inputs, outputs)
-    return moved, bench.operations(op, inputs, attributes)
-
-
-@interpreted
-@pytest.mark.parametrize(
-    ("name", "moved"),
-    [
-        ("relu", 2 * 4 * 4096),
-        ("relu_vjp", 3 * 4 * 4096),
-        ("add", 3 * 4 * 4096),
-        ("less", (2 * 4 + 1) * 4096),
-        ("add_vjp", 0),  # views of g
-        ("reshape", 0),
-        ("sum", 4 * (4096 + 64)),
-        ("mean_vjp", 4 * 2 * 64),  # g is read; x is only asked for its shape
-        ("where_vjp", (4 + 1 + 2 * 4) * 4096),  # neither a nor b is read
-        ("binary_step_vjp", 4 * 4096),  # zeros, whatever g is
-        ("adam", 7 * 4 * 4096 + 2 * 4),  # θ, g, m, v, η, t are read; θ, m, v are written
-    ],
-)
-def test_bytes_are_counted(name, moved):
-    assert counted(name)[0] == moved
-
-
-@interpreted
-def test_operations_are_counted():
-    assert counted("matmul", elements=1024)[1] == 2 * 32**3
-    assert counted("linear_vjp", elements=1024)[1] == 4 * 32**3
-    assert counted("relu")[1] == 0
-
-
-def test_a_row_is_judged():
-    limits = {"copy_bytes_per_second": 4e12, "flops_per_second": {"bfloat16": 8e14}}
-    samples = {"refnet": [50.0, 60.0, 40.0], "eager": [100.0], "compile": [25.0]}
-    row = bench.Row("relu", "activations", "square", "float32", bytes=10**8, samples=samples)
-    row.judge(limits)
-    assert (row.microseconds, row.percent, row.eager, row.compiled) == (50.0, 50.0, 2.0, 0.5)
-    row = bench.Row("matmul", "matmul", "1024 cubed", "bfloat16", 1, 2 * 10**10, samples)
-    assert row.judge(limits).percent == pytest.approx(50.0)
-    facts = {"rows": [row], "host": {"relu": 12.0, "torch.relu": 4.0}, "training": {}}
-    lines = results.goals(facts)
-    assert len(lines) == len(results.GOALS)
-    assert (
-        sum("MISSED" in line for line in lines) == 1 and sum(" met " in line for line in lines) == 1
-    )
-    assert any("MISSED  what Python costs" in line and "12.00 (relu)" in line for line in lines)
-    line = results.table([row])[1]
-    assert line.split() == ["matmul", "1024", "cubed", "bfloat16", "50.0", "50.0", "2.00", "0.50"]
-
-
-# -- tasks in other processes, and a deadline --------------------------------------------------------
-
-
-def double_or_lose(task):
-    if task == "lose":
-        bench.synchronize = functools.partial(math.sqrt, -1)  # as after an illegal address
-    return task * 2
-
-
-def test_a_lost_gpu_ends_no_more_than_its_process():
-    taken = {}
-    tasks = ["a", "lose", "b", "c"]
-    cut = gpu.run_all(
-        double_or_lose, tasks, 1, time.monotonic() + 120,
-        lambda task, result, error: taken.update({task: (result, error)}),
-    )  # fmt: skip
-    assert cut == [] and set(taken) == set(tasks)
-    assert taken["lose"][1].startswith("ValueError") and taken["c"] == ("cc", "")
-
-
-def test_what_the_clock_cuts_off_is_returned():
-    taken = []
-    deadline = time.monotonic() + 0.2
-    cut = gpu.run_all(time.sleep, [0.3, 0.0, 0.1], 0, deadline, lambda *one: taken.append(one[0]))
-    assert taken == [0.3] and cut == [0.0, 0.1]
+# -- the file ----------------------------------------------------------------------------------------
 
 
 def test_json_has_no_infinity(tmp_path):
-    results.write(tmp_path / "a.json", {"x": [float("inf"), 1.5, None, True], ("a", 1): Path("b")})
+    report = main.as_data({"x": [float("inf"), 1.5, None, True], ("a", 1): Path("b")})
+    results.write(tmp_path / "a.json", report)
     found = json.loads((tmp_path / "a.json").read_text())
     assert found == {"x": ["inf", 1.5, None, True], "('a', 1)": "b"}
     report = {"measurement": True, "device": "NVIDIA H200", "date": "2026-01-02T03:04:05"}

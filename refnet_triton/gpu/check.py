@@ -8,6 +8,7 @@ the compiled kernels are off by another amount.
 from __future__ import annotations
 
 import importlib.util
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ from refnet.report import as_json, read_json, write_html, write_json
 NO_RESULT = "no result: the clock cut it off"
 INTERPRETED = ROOT / "docs/results/interpreted.check.json"
 MOST_SHOWN = 15
-#: which cases of an op are tried: all of them; two small ones; the first smooth one and the largest
+#: which cases of an op are tried: all of them; two small ones; so few that each kernel is launched once
 ALL, TWO_SMALL, SMOKE = "all", "two small", "smoke"
 
 Report = dict[str, Any]
@@ -50,13 +51,15 @@ def cases_of(op: Op, which: str) -> Sequence[Case]:
     if which == TWO_SMALL:
         return cases_for(op, True)[:2]
     cases = list(cases_for(op))
-    first = next((case for case in cases if case.smooth), cases[0])
-    largest = max(cases, key=_elements)
-    return [first] if largest is first else [first, largest]
-
-
-def _elements(case: Case) -> int:
-    return sum(np.size(x) for x in case.make(np.random.default_rng(0)))
+    smooth = [case for case in cases if case.smooth] or cases
+    views = [case for case in cases if case.layout != "C"]
+    sizes = {
+        case.name: [np.shape(x) for x in case.make(np.random.default_rng(0))] for case in cases
+    }
+    largest = max(cases, key=lambda case: sum(map(math.prod, sizes[case.name])))
+    deepest = max(smooth[::-1], key=lambda case: max(map(len, sizes[case.name]), default=0))
+    found = [smooth[0], smooth[-1], *views[-1:], largest, deepest]
+    return [case for number, case in enumerate(found) if case not in found[:number]]
 
 
 def checked(task: Task) -> Row:

@@ -45,13 +45,15 @@ class Run:
         self.report = report
         self.workers = max(2, min(14, (os.cpu_count() or 2) - 2)) if ON_GPU else 2
         self.journal = place.with_suffix(".journal")
+        self.noted: list[Any] = []  # of the part that runs
 
     def note(self, line: str, facts: Any) -> None:
-        """Print a line; put what it is about on the disk."""
-        say(line)
+        """Put what a line is about on the disk, then print it."""
         if facts is not None:
+            self.noted.append(as_data(facts))
             with open(self.journal, "a", encoding="utf-8") as file:
-                file.write(json.dumps(as_data(facts)) + "\n")
+                file.write(json.dumps(self.noted[-1]) + "\n")
+        say(line)
 
     def write(self, path: Path) -> None:
         """All that has been found so far."""
@@ -178,7 +180,8 @@ def _run_parts(run: Run, options: argparse.Namespace, start: float, summary: lis
         began = time.monotonic()
         end = start + budget * sum(meant[: number + 1]) / sum(meant)
         do, show = PARTS[part]
-        run.report[part] = {"cut": ["all of it"]}  # until it is done
+        run.noted = []
+        run.report[part] = {"cut": ["the end of it"], "noted": run.noted}  # until it is done
         try:
             found = do(run, end)
         except Exception as error:  # the parts that follow are worth having

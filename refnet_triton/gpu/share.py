@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from refnet_triton.gpu import workers
+
 LOST = 70  # the exit status of a process that has lost its GPU
 MOST_TEXT = 4000  # characters of a failure that are kept
 
@@ -78,7 +80,7 @@ class Share:
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """Behind each test: is the GPU still there?"""
         try:
-            _synchronize()
+            workers.synchronize()
         except Exception as error:
             self.note(ended=nodeid, outcome="failed", text=f"the GPU is lost: {error}"[:MOST_TEXT])
             os._exit(LOST)
@@ -86,12 +88,6 @@ class Share:
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """The end of this run."""
         self.note(exitstatus=int(exitstatus))
-
-
-def _synchronize() -> None:
-    from refnet_triton.bench import timing
-
-    timing.synchronize()
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -133,18 +134,23 @@ def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
 
 def _attempt(function: Callable[[Any], Any], task: Any) -> tuple[Any, str, bool]:
     """(result, error, whether the GPU is lost to this process)."""
-    from refnet_triton.bench import timing
-
     result, error = None, ""
     try:
         result = function(task)
     except Exception as exception:
         error = _said(exception)
     try:
-        timing.synchronize()
+        synchronize()
     except Exception as exception:
         return result, error or _said(exception), True
     return result, error, False
+
+
+def synchronize() -> None:
+    """Wait for the GPU; an error if it is lost. A process that has not used one has none to lose."""
+    runtime = sys.modules.get("refnet_triton.runtime")
+    if runtime is not None and runtime.DEVICE.type == "cuda":
+        sys.modules["torch"].cuda.synchronize()
 
 
 def _said(error: Exception) -> str:
