@@ -55,7 +55,7 @@ class Machine:
     def __init__(self, torch, monkeypatch):
         self.torch, self.breaks = torch, None
         self.default, self.capturing, self.modes = Stream(), None, []
-        self.stream, self.launched, self.graphs = self.default, 0, []
+        self.stream, self.launched, self.graphs, self.resets = self.default, 0, [], 0
         self.random = RandomState()
         machine = self
 
@@ -86,6 +86,7 @@ class Machine:
 
             def reset(self):
                 self.was_reset = True
+                machine.resets += 1
                 self.work.clear()
 
         class Entered:
@@ -351,7 +352,7 @@ def test_the_graph_used_longest_ago_is_dropped(torch, machine, captured):
     for _ in range(2):
         call(torch, functions[KEPT], [1.0])
     assert functions[1]._captured is None and oldest() is None and place() is None
-    assert len(alive(machine)) == KEPT
+    assert len(alive(machine)) == KEPT and machine.resets == 1
     for _ in range(4):  # as usual, then captured anew: now the third is the oldest
         call(torch, functions[1], [1.0])
     assert functions[2]._captured is None and len(alive(machine)) == KEPT

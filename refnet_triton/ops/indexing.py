@@ -21,6 +21,7 @@ from refnet.ops.indexing import check_axes, check_mask, out_of_range
 from refnet.shapes import broadcast
 from refnet_triton import faults, runtime
 from refnet_triton.faults import note_first
+from refnet_triton.keys import forwards
 from refnet_triton.memory import contiguous
 from refnet_triton.pointwise import collapse, copy_, strided_offset
 from refnet_triton.runtime import (
@@ -39,34 +40,6 @@ import triton.language as tl
 # --- keys that are known when they are written -----------------------------------------------------
 
 
-def _backwards(part):
-    """Whether a part of a key is a slice with a negative step."""
-    return isinstance(part, slice) and part.step is not None and part.step < 0
-
-
-def _forwards(key, shape):
-    """(key without negative steps, the axes of x[key] that are to be reversed), for x of a shape.
-
-    torch has no views that run backwards: what a negative step takes is taken forwards, then reversed.
-    """
-    key = key if isinstance(key, tuple) else (key,)
-    if not any(_backwards(part) for part in key):
-        return key, []
-    taken = sum(part is not None and part is not ... for part in key)
-    rest = [slice(None)] * (len(shape) - taken)
-    at = key.index(...) if ... in key else len(key)
-    forwards, backwards, lengths, axis = [], [], iter(shape), 0
-    for part in (*key[:at], *rest, *key[at + 1 :]):
-        n = None if part is None else next(lengths, 0)
-        if _backwards(part):
-            positions = range(*part.indices(n))[::-1]
-            part = slice(positions.start, positions.stop, positions.step)
-            backwards.append(axis)
-        forwards.append(part)
-        axis += part is None or isinstance(part, slice)
-    return tuple(forwards), backwards
-
-
 def _reversed(x, axes):
     """x with some axes in reverse order."""
     for axis in axes:
@@ -77,13 +50,13 @@ def _reversed(x, axes):
 
 def index(x, key=...):
     r"""y = x[key], for integers, slices, None (a new axis) and ... (all other axes)"""
-    key, backwards = _forwards(key, x.shape)
+    key, backwards = forwards(key, x.shape)
     return _reversed(x[key], backwards)
 
 
 def index_vjp(g, x, key=...):
     r"""∂L/∂x: g where x was looked at, 0 elsewhere"""
-    key, backwards = _forwards(key, x.shape)
+    key, backwards = forwards(key, x.shape)
     dx = copy_(torch.empty(x.shape, dtype=g.dtype, device=g.device), 0.0)
     if g.numel():
         copy_(dx[key], _reversed(g, backwards))
