@@ -1,7 +1,8 @@
 """The three tiers, the backends the tests run on, and the report of what ran at the end.
 
 A test marked `triton` runs on the GPU where there is one, and in Triton's interpreter otherwise. A
-test marked `gpu` is skipped without one. All others need NumPy alone.
+test marked `gpu` is skipped without one, one marked `needs("rich")` without that package. All others
+need NumPy and pytest alone. What a GPU has no part in asks for `interpreted`: there it is skipped.
 """
 
 from __future__ import annotations
@@ -31,12 +32,23 @@ backends.register_uninstalled("triton", "refnet_triton.backend:TritonBackend")
 # -- which tier a test belongs to, and what it lacks ---------------------------------------------
 
 
+def missing(*packages: str) -> str:
+    """Which of these packages is not installed, in words, or ""."""
+    absent = (name for name in packages if importlib.util.find_spec(name) is None)
+    return next((f"{name} is not installed" for name in absent), "")
+
+
+def need(*packages: str) -> None:
+    """Skip what runs if one of these packages is not installed."""
+    if lacking := missing(*packages):
+        pytest.skip(lacking)
+
+
 @functools.cache
 def triton_here() -> tuple[str, str]:
     """(the tier that tests of Triton belong to on this machine, why they cannot run or "")."""
-    for package in ("torch", "triton"):
-        if importlib.util.find_spec(package) is None:
-            return "interpreted", f"{package} is not installed"
+    if lacking := missing("torch", "triton"):
+        return "interpreted", lacking
     from refnet_triton import runtime
 
     if runtime.INTERPRETED.value:
@@ -58,6 +70,7 @@ def why_no_gpu() -> str:
 
 def pytest_configure(config: pytest.Config) -> None:
     triton_here()  # first of all: a test that uses torch.optim imports triton, uninterpreted
+    config.addinivalue_line("markers", "needs(package, ...): skipped without one of these packages")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -73,6 +86,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         lacking = triton_here()[1]
     if lacking:
         pytest.skip(lacking)
+    for mark in item.iter_markers("needs"):
+        need(*mark.args)
 
 
 # -- what tests ask for --------------------------------------------------------------------------
@@ -81,7 +96,26 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture
 def torch():
     """PyTorch, for tests that compare with it."""
-    return pytest.importorskip("torch")
+    need("torch")
+    import torch
+
+    return torch
+
+
+@pytest.fixture
+def mpmath():
+    """mpmath, for tests that compute in 100 bits."""
+    need("mpmath")
+    import mpmath
+
+    return mpmath
+
+
+@pytest.fixture(scope="session")
+def interpreted():
+    """Skips on a GPU: for what is marked `triton` and says nothing about one."""
+    if triton_here() == ("gpu", ""):
+        pytest.skip("looked at in the interpreter, without a GPU")
 
 
 TRITON = pytest.param("triton", marks=pytest.mark.triton)
@@ -147,17 +181,23 @@ def compile_only():
 
 
 @pytest.fixture
-def refnet_check(capsys):
-    """refnet_check("--op", "relu") -> (exit code, stdout, stderr) of `refnet check`."""
+def refnet_(capsys):
+    """refnet_("show", "relu") -> (exit code, stdout, stderr) of the command line."""
+    need("rich")
+    from refnet import cli
 
     def run(*arguments):
-        from refnet import cli
-
-        code = cli.main(["check", *map(str, arguments)])
+        code = cli.main([*map(str, arguments)])
         said = capsys.readouterr()
         return code, said.out, said.err
 
     return run
+
+
+@pytest.fixture
+def refnet_check(refnet_):
+    """refnet_check("--op", "relu") -> (exit code, stdout, stderr) of `refnet check`."""
+    return functools.partial(refnet_, "check")
 
 
 # -- the closing report --------------------------------------------------------------------------

@@ -66,6 +66,7 @@ def theirs(tmp_path):
     return folder
 
 
+@pytest.mark.needs("rich")
 def test_the_page_leads_to_a_green_check(theirs, tmp_path):
     line = re.search(r"^refnet check (--backend theirs --op .*)$", PAGE, re.M)[1]
     code, said = python([theirs], "-m", "refnet", "check", *line.split(), cwd=tmp_path)
@@ -75,6 +76,7 @@ def test_the_page_leads_to_a_green_check(theirs, tmp_path):
     assert f"`{verdict}`" in PAGE
 
 
+@pytest.mark.needs("rich")
 def test_what_is_missing_is_said_and_may_be_allowed(theirs, tmp_path):
     check = ["-m", "refnet", "check", "--backend", "theirs", "--quick"]
     code, said = python([theirs], *check, "--op", "relu", "gelu", "multiply", cwd=tmp_path)
@@ -96,6 +98,7 @@ def test_what_is_missing_is_said_and_may_be_allowed(theirs, tmp_path):
     assert {r["op"] for r in rows} == {op.name for op in all_ops()}
 
 
+@pytest.mark.needs("rich")
 def test_what_is_not_installed_is_not_found(theirs, tmp_path):
     for entry in theirs.glob("*.dist-info/entry_points.txt"):
         entry.unlink()
@@ -104,6 +107,7 @@ def test_what_is_not_installed_is_not_found(theirs, tmp_path):
     assert "unknown backend 'theirs'" in said
 
 
+@pytest.mark.needs("rich")
 def test_the_check_is_not_green_if_the_page_is_wrong(theirs, tmp_path):
     module = theirs / "theirs.py"
     module.write_text(module.read_text("utf-8").replace("y > 0", "y >= 0"), "utf-8")
@@ -179,6 +183,7 @@ def test_its_results_are_arrays_of_its_own(example):
 
 
 @pytest.mark.triton
+@pytest.mark.needs("rich")
 def test_its_entry_point_is_found_and_it_is_checked(torch, tmp_path):
     """As it is when it is installed: nothing registers it but the entry point of its pyproject.toml."""
     site = installed(tmp_path / "site", (EXAMPLE / "pyproject.toml").read_text("utf-8"))
@@ -261,6 +266,7 @@ def test_what_does_not_load_says_why(tmp_path, monkeypatch, entry, complaint):
     assert "pip install" not in str(found.value)
 
 
+@pytest.mark.needs("rich")
 def test_an_option_given_twice_counts_twice(theirs, tmp_path):
     check = ["-m", "refnet", "check", "--backend", "theirs", "--quick"]
     code, said = python([theirs], *check, "--op", "relu", "--op", "multiply", cwd=tmp_path)

@@ -14,7 +14,6 @@ from refnet import report
 from refnet.agreement import all_ops
 from refnet.backend import Backend, NumPyBackend
 from refnet.check import Curve, Failure, cases_for, check, command
-from refnet.cli.output import console
 from refnet.errors import ArgumentError, BackendError, UnknownNameError
 from refnet.op import TABLE
 from refnet.plot import check as pictures
@@ -425,6 +424,8 @@ def test_a_mistake_gets_one_clear_line(refnet_check, arguments, complaint, tmp_p
 
 
 def test_progress_on_a_terminal(refnet_check, monkeypatch):
+    from refnet.cli.output import console
+
     monkeypatch.setenv("COLUMNS", "150")
     shown = lambda: type(console())(force_terminal=True, width=150)  # noqa: E731
     monkeypatch.setattr("refnet.cli.check.console", shown)
@@ -512,8 +513,8 @@ class Page(HTMLParser):
             self.rows[-1].append(data)
 
 
+@pytest.mark.needs("matplotlib")
 def test_html(failing, tmp_path):
-    pytest.importorskip("matplotlib")
     path = report.write_html(failing, tmp_path / "check.html")
     page = Page(path.read_text(encoding="utf-8"))
     assert page.open == []
@@ -566,9 +567,9 @@ def test_pictures_of_nothing_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.needs("matplotlib")
 def test_pictures_of_odd_results(tmp_path):
     """A scalar, three axes, infinite errors, a bound that is 0."""
-    pytest.importorskip("matplotlib")
     maps = {
         name: Failure("c", "x", ratios=np.array(ratios))
         for name, ratios in (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import importlib
 import os
-import pkgutil
 import re
 import subprocess
 import sys
@@ -17,10 +16,19 @@ import pytest
 import refnet
 
 ROOT = Path(__file__).parent.parent
-MODULES = sorted(m.name for m in pkgutil.walk_packages(refnet.__path__, "refnet."))
-MODULES = ["refnet", *(m for m in MODULES if not m.endswith("__main__"))]
+FILES = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "refnet").rglob("*.py")]
+MODULES = sorted(".".join(path.parts).removesuffix(".__init__") for path in FILES)
+MODULES.remove("refnet.__main__")
 LESSONS = sorted((ROOT / "tutorials").glob("*.py"))
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.S | re.M)
+
+
+def in_cli(module):
+    return [pytest.mark.needs("rich")] if "cli" in module.split(".") else []
+
+
+def saves(code):
+    return [pytest.mark.needs("safetensors")] if "graph.save(" in code else []
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +40,7 @@ def settings_survive():
     refnet.config.set_floatx(floatx)
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=in_cli(name)) for name in MODULES])
 def test_examples_in_docstrings(name):
     module = importlib.import_module(name)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
@@ -45,9 +53,8 @@ def test_examples_in_docstrings(name):
 def test_there_are_examples():
     """A finder that finds nothing would pass everything above."""
     finder = doctest.DocTestFinder()
-    found = [
-        t for name in MODULES for t in finder.find(importlib.import_module(name)) if t.examples
-    ]
+    modules = [importlib.import_module(name) for name in MODULES if not in_cli(name)]
+    found = [t for module in modules for t in finder.find(module) if t.examples]
     assert len(found) > 15
     assert len(MODULES) > 30
 
@@ -66,15 +73,20 @@ def run(arguments, folder, **environment):
     return done.stdout
 
 
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "lesson",
+    [pytest.param(path, id=path.stem, marks=saves(path.read_text("utf-8"))) for path in LESSONS],
+)
 def test_lesson(lesson, tmp_path):
     assert run([lesson], tmp_path, REFNET_LESSON="short")
 
 
-@pytest.mark.parametrize("block", range(len(BLOCKS)))
-def test_code_in_the_readme(block, tmp_path):
+@pytest.mark.parametrize(
+    "code", [pytest.param(c, id=f"{i}", marks=saves(c)) for i, c in enumerate(BLOCKS)]
+)
+def test_code_in_the_readme(code, tmp_path):
     """As it stands there, with one epoch; where Triton cannot run, all but what needs it."""
-    code = re.sub(r"epochs=\d+", "epochs=1", BLOCKS[block])
+    code = re.sub(r"epochs=\d+", "epochs=1", code)
     without = """
 import refnet
 try:

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from conftest import need
 
 from refnet.drawing import (
     COLOURS,
@@ -400,7 +401,7 @@ glyphs_may_be_missing = pytest.mark.filterwarnings("ignore:Glyph")
 @pytest.fixture
 def picture_of():
     """Where everything stands in the picture of some entries."""
-    pytest.importorskip("matplotlib")
+    need("matplotlib")
     from refnet.plot.graphs import Picture
 
     return lambda entries, depth: Picture(outline(entries, depth))
@@ -508,8 +509,8 @@ def test_few_edges_cross(picture_of):
     assert crossings(picture_of(ladder, None).rows) == 0  # in the order of the names: 15
 
 
+@pytest.mark.needs("matplotlib")
 def test_pictures(tmp_path):
-    pytest.importorskip("matplotlib")
     from matplotlib.image import imread
     from pictures import contains, pixels
 
@@ -534,8 +535,8 @@ def test_pictures(tmp_path):
     assert odd.shape[0] > 3000
 
 
+@pytest.mark.needs("matplotlib")
 def test_pictures_that_are_refused(tmp_path):
-    pytest.importorskip("matplotlib")
     from refnet import plot
 
     path = tmp_path / "a.png"
@@ -550,8 +551,8 @@ def test_pictures_that_are_refused(tmp_path):
     assert plot.graph(many, path).exists()
 
 
+@pytest.mark.needs("matplotlib")
 def test_a_graph_is_drawn_as_its_entries_are(tmp_path):
-    pytest.importorskip("matplotlib")
     import refnet
 
     with refnet.Graph() as graph:

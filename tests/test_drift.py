@@ -7,7 +7,7 @@ from pictures import contains, pixels
 
 import refnet
 from refnet import backend as backends
-from refnet import drift, layers, training
+from refnet import config, drift, layers, training
 from refnet.errors import ArgumentError, NotReadyError
 from refnet.plot.figure import BLUE, GREEN, ORANGE
 from refnet.tensor import watching
@@ -233,11 +233,37 @@ def test_bad_arguments():
         drift.compare(refnet.Sequential, "numpy", "loopback", batches(1))
 
 
+# -- bounds, batches, types ------------------------------------------------------------------------
+
+
+def test_the_bound_as_a_formula():
+    assert drift.loss_bound(0, 0.1, layers=3) == 2 * 2**-24 * np.sqrt(8)
+    assert drift.loss_bound(3, 2.5, layers=3) == 2 * 2**-24 * np.sqrt(8 * 4) * 2.5
+    assert drift.loss_bound(0, 1.0, 1, rounded=1, dtype="float64") == 2 * 2**-53 * np.sqrt(2)
+    assert drift.loss_bound(np.arange(3), np.ones(3), 3).shape == (3,)
+
+
+def test_batches_are_the_same_every_time_and_cover_each_epoch():
+    x, y = np.arange(10), np.arange(10) * 2
+    first, again = (list(drift.batches_of(x, y, 4, 6, seed=1)) for _ in range(2))
+    assert [len(a) for a, _ in first] == [4, 4, 2, 4, 4, 2]
+    for start in (0, 3):
+        assert sorted(np.concatenate([a for a, _ in first[start : start + 3]])) == list(range(10))
+    assert all((a == b).all() for (a, _), (b, _) in zip(first, again, strict=True))
+    assert all((b == 2 * a).all() for a, b in first)
+
+
+def test_float_type_is_restored_after_an_error():
+    with pytest.raises(ArgumentError), drift.float_type("float64"):
+        raise ArgumentError
+    assert config.floatx() == "float32"
+
+
 # -- the picture -----------------------------------------------------------------------------------
 
 
+@pytest.mark.needs("matplotlib")
 def test_the_picture(reordered, tmp_path):
-    pytest.importorskip("matplotlib")
     from refnet.plot.drift import training_drift
 
     found = drift.compare(lambda: network(seed=3), "numpy", "loopback", batches(3), draws=1)
@@ -245,8 +271,8 @@ def test_the_picture(reordered, tmp_path):
     assert all(contains(image, colour) for colour in (BLUE, GREEN, ORANGE))
 
 
+@pytest.mark.needs("matplotlib")
 def test_the_picture_of_one_step_without_any_distance(tmp_path):
-    pytest.importorskip("matplotlib")
     from refnet.plot.drift import training_drift
 
     sgd = lambda: network(refnet.optimizers.SGD(0.1), seed=3)  # noqa: E731

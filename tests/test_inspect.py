@@ -11,7 +11,6 @@ import pytest
 from pictures import contains, pixels
 
 from refnet import backend as backends
-from refnet import cli
 from refnet.errors import ArgumentError, BackendError, MissingPackageError, RefnetError
 from refnet.op import TABLE
 from refnet.plot.figure import RED
@@ -23,15 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def refnet_(capsys):
-    """refnet_("inspect relu") -> (exit code, stdout, stderr)."""
-
-    def run(line):
-        code = cli.main(line.split())
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
+def refnet_inspect(refnet_):
+    """refnet_inspect("relu --sass") -> (exit code, stdout, stderr) of `refnet inspect`."""
+    return lambda line: refnet_("inspect", *line.split())
 
 
 HALF, LONG = "bfloat16", ((64, 50257), "bfloat16")
@@ -229,8 +222,8 @@ def test_instructions_are_read_as_the_disassemblers_print_them():
 
 
 @triton
-def test_the_command_prints_a_report(refnet_):
-    code, out, err = refnet_("inspect relu --shape 64x1024 --dtype bfloat16 --sass")
+def test_the_command_prints_a_report(refnet_inspect):
+    code, out, err = refnet_inspect("relu --shape 64x1024 --dtype bfloat16 --sass")
     assert (code, err) == (0, "")
     assert "relu(x 64x1024 bfloat16), for sm_90" in out
     assert "launch 1: _pointwise_kernel, grid 64" in out
@@ -239,14 +232,14 @@ def test_the_command_prints_a_report(refnet_):
 
 
 @pytest.mark.parametrize("what", ["--dtype float64", "--trace"])
-def test_the_command_prints_json(refnet_, what, monkeypatch):
+def test_the_command_prints_json(refnet_inspect, what, monkeypatch):
     asked = []
     answer = [{"kernel": "_kernel", "error": "", "occupancy": None}]
     numpy = type(backends.get("numpy"))
     monkeypatch.setattr(numpy, "inspect", lambda self, *question: asked.append(question) or answer)
     monkeypatch.setattr(numpy, "trace", lambda self, *question: asked.append(question) or answer)
-    code, out, err = refnet_(
-        f"inspect sum --vjp --set axis=0 --shape 5x4 --json --backend numpy {what}"
+    code, out, err = refnet_inspect(
+        f"sum --vjp --set axis=0 --shape 5x4 --json --backend numpy {what}"
     )
     assert (code, err) == (0, "")
     assert json.loads(out) == answer
@@ -262,7 +255,7 @@ def test_the_command_prints_json(refnet_, what, monkeypatch):
         ({"occupancy": {"programs": 1}}, 0, ""),
     ],
 )
-def test_a_kernel_that_cannot_run_gets_an_exit_code(refnet_, one, code, said, monkeypatch):
+def test_a_kernel_that_cannot_run_gets_an_exit_code(refnet_inspect, one, code, said, monkeypatch):
     answer = {
         "kernel": "_kernel", "grid": [1], "arguments": {}, "constants": {}, "error": "", "notes": [],
         "occupancy": None,
@@ -270,7 +263,7 @@ def test_a_kernel_that_cannot_run_gets_an_exit_code(refnet_, one, code, said, mo
     numpy = type(backends.get("numpy"))
     monkeypatch.setattr(numpy, "inspect", lambda self, *question: [answer | one])
     quiet = "" if said else "--json"
-    found, out, _ = refnet_(f"inspect relu --backend numpy {quiet}")
+    found, out, _ = refnet_inspect(f"relu --backend numpy {quiet}")
     assert found == code
     assert said in out
 
@@ -301,16 +294,16 @@ MISTAKES = [
 
 @triton
 @pytest.mark.parametrize(("line", "complaint"), MISTAKES)
-def test_a_mistake_gets_one_clear_line(refnet_, line, complaint):
-    code, out, err = refnet_(f"inspect {line}")
+def test_a_mistake_gets_one_clear_line(refnet_inspect, line, complaint):
+    code, out, err = refnet_inspect(f"{line}")
     assert (code, out) == (2, "")
     assert complaint in err.splitlines()[-1]
     assert "Traceback" not in err
 
 
 @pytest.mark.parametrize("what", ["", "--trace"])
-def test_a_backend_without_kernels_says_so(refnet_, what):
-    code, out, err = refnet_(f"inspect relu --backend numpy {what}")
+def test_a_backend_without_kernels_says_so(refnet_inspect, what):
+    code, out, err = refnet_inspect(f"relu --backend numpy {what}")
     assert (code, out) == (2, "")
     assert err.startswith("refnet inspect: backend 'numpy' ")
 
@@ -409,8 +402,8 @@ def test_faults_are_told_in_text():
     assert lines[-1] == "3 ACCESSES BESIDE ALL TENSORS"
 
 
+@pytest.mark.needs("matplotlib")
 def test_faults_are_drawn_in_red(tmp_path):
-    pytest.importorskip("matplotlib")
     assert not contains(pixels(memory_trace(made_up([1] * 6), tmp_path / "fine.png")), RED)
     for writes in ([1, 1, 1, 2, 1, 1], [1, 1, 1, 0, 1, 1]):
         assert faults(made_up(writes)["tensors"][0]).tolist() == [n != 1 for n in writes]
@@ -418,23 +411,23 @@ def test_faults_are_drawn_in_red(tmp_path):
 
 
 @triton
-def test_the_command_draws_a_trace(refnet_, tmp_path):
-    pytest.importorskip("matplotlib")
+@pytest.mark.needs("matplotlib")
+def test_the_command_draws_a_trace(refnet_inspect, tmp_path):
     path = tmp_path / "prelu.png"
-    code, out, err = refnet_(f"inspect prelu --vjp --shape 20x70 70 --trace --picture {path}")
+    code, out, err = refnet_inspect(f"prelu --vjp --shape 20x70 70 --trace --picture {path}")
     assert (code, err) == (0, "")
     assert "prelu_vjp, for prelu(x 20x70 float32, alpha 70 float32)" in out
     assert out.endswith(f"\n{path}\n")
     pixels(path)
 
 
-def test_a_picture_that_cannot_be_written_is_named(refnet_, tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib")
+@pytest.mark.needs("matplotlib")
+def test_a_picture_that_cannot_be_written_is_named(refnet_inspect, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     numpy = type(backends.get("numpy"))
     monkeypatch.setattr(numpy, "trace", lambda self, *question: made_up([1] * 6))
     path = tmp_path / "file" / "x.png"
-    code, _, err = refnet_(f"inspect relu --backend numpy --trace --json --picture {path}")
+    code, _, err = refnet_inspect(f"relu --backend numpy --trace --json --picture {path}")
     assert code == 2
     assert err.startswith(f"refnet inspect: --picture {path}: cannot write there (")
 

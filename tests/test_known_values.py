@@ -192,11 +192,6 @@ def test_every_update_rule_is_checked():
 # -- PyTorch -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch", reason="torch is not installed")
-
-
 #: op: (name in torch.nn.functional, its arguments, the op's attributes)
 IN_TORCH = {
     "sigmoid": ("sigmoid", {}, {}),

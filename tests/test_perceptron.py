@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pictures
 import pytest
+from conftest import need
 
 import refnet
 from refnet.errors import ArgumentError, DataError, DTypeError, NotReadyError, ShapeError
@@ -374,7 +375,7 @@ def test_arguments_out_of_range(options, message):
 @pytest.fixture
 def looked_at():
     """Ways to look at a picture; where there is no matplotlib, it skips."""
-    pytest.importorskip("matplotlib")
+    need("matplotlib")
     return pictures
 
 
@@ -416,6 +417,7 @@ def test_approximations(tmp_path, looked_at):
     )  # no error at all
 
 
+@pytest.mark.needs("matplotlib")
 def test_a_circle_is_drawn_with_the_order_of_its_lines(monkeypatch):
     monkeypatch.setattr("refnet.plot.perceptron.save", lambda figure, path: figure)
     stuck = Perceptron().fit(CORNERS, XOR)
@@ -429,6 +431,7 @@ def test_a_circle_is_drawn_with_the_order_of_its_lines(monkeypatch):
     assert not ax.texts
 
 
+@pytest.mark.needs("matplotlib")
 def test_the_axis_of_the_largest_errors_has_whole_decades(monkeypatch):
     monkeypatch.setattr("refnet.plot.perceptron.save", lambda figure, path: figure)
     x = np.linspace(0, 1, 50)

@@ -11,12 +11,13 @@ from refnet.errors import ArgumentError, RefnetError, ShapeError, UnknownNameErr
 from refnet.optimizers import SGD
 from refnet.plot.figure import BLUE, GREEN, ORANGE, RED
 
-pytest.importorskip("matplotlib")
+drawn = pytest.mark.needs("matplotlib")
 
 CURVES = {"loss": [1.0, 0.5, 0.2], "accuracy": [0.3, 0.6, 0.9]}
 HELD_OUT = {**CURVES, "val_loss": [1.1, 0.7, 0.6], "val_accuracy": [0.2, 0.5, 0.8]}
 
 
+@drawn
 def test_loss_curves(tmp_path):
     path = plot.loss_curves(HELD_OUT, tmp_path / "new" / "folder" / "a.png", "A title")
     assert path == tmp_path / "new" / "folder" / "a.png"
@@ -27,11 +28,13 @@ def test_loss_curves(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["a.png"]  # no unfinished file is left
 
 
+@drawn
 @pytest.mark.parametrize("losses", [[0.5], [0.0, 0.0], [-1.0, 1.0]])
 def test_loss_curves_of_odd_losses(tmp_path, losses):
     pixels(plot.loss_curves({"loss": losses}, tmp_path / "a.png"))
 
 
+@drawn
 def test_compare_losses(tmp_path):
     losses = {"numpy": [2.0, 1.0, 0.5, 0.2], "triton": [2.0, 1.0 + 1e-7, 0.5, 0.2 - 1e-8]}
     bound, exact = [1e-6] * 4, [2.0 + 1e-8, 1.0, 0.5, 0.2]
@@ -39,10 +42,12 @@ def test_compare_losses(tmp_path):
     assert all(contains(image, colour) for colour in (BLUE, GREEN, ORANGE))
 
 
+@drawn
 def test_compare_losses_that_are_all_equal(tmp_path):
     pixels(plot.compare_losses({"a": [1.0, 0.5], "b": [1.0, 0.5]}, [1e-6] * 2, tmp_path / "a.png"))
 
 
+@drawn
 def test_predictions(tmp_path):
     images, labels = np.random.default_rng(0).random((5, 8, 8)), np.array([0, 1, 2, 3, 4])
     right = np.eye(10)[labels]
@@ -52,6 +57,7 @@ def test_predictions(tmp_path):
     pixels(plot.predictions(images[:1], right[:1], labels[:1], tmp_path / "c.png"), (200, 200))
 
 
+@drawn
 def test_activation_curves(tmp_path):
     names = ["sigmoid", "relu", "binary_step", "gelu"]
     image = pixels(plot.activation_curves(names, tmp_path / "a.png"))
@@ -59,6 +65,7 @@ def test_activation_curves(tmp_path):
     assert contains(image, RED)
 
 
+@drawn
 def test_activation_curves_take_keras_names(tmp_path):
     linear = pixels(plot.activation_curves(["linear"], tmp_path / "a.png"), (300, 300))
     silu = pixels(plot.activation_curves(["silu"], tmp_path / "b.png"), (300, 300))
@@ -66,6 +73,7 @@ def test_activation_curves_take_keras_names(tmp_path):
     assert (linear != silu).any()
 
 
+@drawn
 def test_gradients_through_depth(tmp_path):
     norms = {"sigmoid": 0.2 ** np.arange(9, 0, -1), "relu": np.ones(9), "binary_step": np.zeros(9)}
     bare = pixels(plot.gradients_through_depth(norms, tmp_path / "a.png"))
@@ -79,6 +87,7 @@ def test_gradients_through_depth(tmp_path):
     assert not (tmp_path / "c.png").exists()
 
 
+@drawn
 def test_pictures_of_a_descent_with_one_parameter(tmp_path):
     line = descent.course_line(slope=0.64)
     paths = {f"{rate}": descent.descend(line, [0.0], SGD(rate), 9) for rate in (0.05, 0.3, 9e9)}
@@ -98,6 +107,7 @@ def named(figure):
     return sorted(text.get_text() for legend in legends for text in legend.get_texts())
 
 
+@drawn
 def test_signs_in_pictures_of_a_descent_are_explained_once(monkeypatch):
     monkeypatch.setattr("refnet.plot.descent.save", lambda figure, path: figure)
     line = descent.course_line(slope=0.64)
@@ -112,6 +122,7 @@ def test_signs_in_pictures_of_a_descent_are_explained_once(monkeypatch):
     assert named(plot.paths_on_surface(line, paths, "a.png", panels=True)) == ["minimum", "start"]
 
 
+@drawn
 def test_pictures_of_a_descent_with_two_parameters(tmp_path):
     line = descent.Line([0.5, 2.3, 2.9], [1.4, 1.9, 3.2], mean=True)
     paths = {
@@ -170,6 +181,7 @@ def test_without_matplotlib(tmp_path, monkeypatch):
         plot.loss_curves(CURVES, tmp_path / "a.png")
 
 
+@drawn
 def test_the_settings_of_matplotlib_stay(tmp_path):
     import matplotlib
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.numpy
+from conftest import need
 
 import refnet
 from refnet import layers, losses, optimizers
@@ -19,6 +19,7 @@ from refnet.serialization import _digest, decode, encode
 from refnet.tensor import Variable, apply
 
 ROOT = Path(__file__).parent.parent
+in_a_file = pytest.mark.needs("safetensors")
 X = np.linspace(-1, 1, 28, dtype="float32").reshape(7, 4)
 T = np.arange(7) % 3
 
@@ -39,6 +40,7 @@ def network():
 
 @pytest.fixture
 def saved(tmp_path):
+    need("safetensors")
     graph = network()
     return graph, graph.save(tmp_path / "net.refnet")
 
@@ -85,6 +87,7 @@ def test_the_values_of_a_session_are_saved(saved, tmp_path):
     assert a.tobytes() == b.tobytes()
 
 
+@in_a_file
 @pytest.mark.parametrize("op", all_ops(), ids=lambda op: op.name)
 def test_every_op_survives_its_file(op, tmp_path):
     for number, case in enumerate([*cases_of(op)][:6]):
@@ -106,6 +109,7 @@ def test_every_op_survives_its_file(op, tmp_path):
             assert y.tobytes() == z.tobytes(), case.name
 
 
+@in_a_file
 def test_a_model_from_outside_is_saved_with_its_weights(tmp_path):
     model = refnet.Sequential([layers.Input((4,)), layers.Dense(3, name="only")])
     with refnet.Graph() as graph:
@@ -196,6 +200,7 @@ OPTIONAL = ("torch", "triton", "refnet_triton", "rich", "matplotlib", "tensorboa
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """What one process saves, a second runs with NumPy alone; returns the folder and the results."""
+    need("safetensors")
     folder = tmp_path_factory.mktemp("processes")
     process(SAVES.format(tests=str(Path(__file__).parent)), folder)
     program = RUNS.format(missing=OPTIONAL, backend="numpy", out="numpy.npz")
@@ -232,12 +237,16 @@ def test_another_process_on_triton_keeps_the_bounds(results):
 
 
 def document_of(path):
+    import safetensors
+
     with safetensors.safe_open(str(path), framework="numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return json.loads(file.metadata()["graph"]), arrays
 
 
 def written(path, document, arrays, text=None):
+    import safetensors.numpy
+
     text = json.dumps(document) if text is None else text
     path.write_bytes(safetensors.numpy.save(arrays, {"graph": text}))
     return path
@@ -374,7 +383,10 @@ def test_a_truncated_or_damaged_file(saved, tmp_path):
     assert refused > 150
 
 
+@in_a_file
 def test_files_that_are_something_else(tmp_path):
+    import safetensors.numpy
+
     other = tmp_path / "other.refnet"
     other.write_bytes(b"\x80\x04\x95 this would be a pickle")
     with pytest.raises(FileError, match="is damaged, truncated, or no graph file"):
@@ -391,8 +403,8 @@ def test_files_that_are_something_else(tmp_path):
     assert refnet.Graph().save(tmp_path / "new" / "folder" / "a.refnet").is_file()
 
 
-def test_a_session_of_another_graph_is_not_saved(saved, tmp_path):
-    graph, _ = saved
+def test_a_session_of_another_graph_is_not_saved(tmp_path):
+    graph = network()
     for other in (refnet.Session(refnet.Graph()), "numpy"):
         with pytest.raises(GraphError, match="save takes a session of this graph"):
             graph.save(tmp_path / "other.refnet", other)
@@ -408,6 +420,7 @@ def test_damaged_values(saved, tmp_path):
         refnet.Graph.load(tmp_path / "wrong.refnet")
 
 
+@in_a_file
 def test_loading_runs_nothing(tmp_path):
     """A graph that would need a petabyte is loaded, looked at, and fails only when it is run."""
     with refnet.Graph() as graph:

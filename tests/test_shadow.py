@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import TRITON
+from conftest import TRITON, need
 
 import refnet
 from refnet import backend as backends
@@ -185,7 +185,7 @@ def test_a_wrong_step_is_a_disagreement(first, shadow, plant):
 # -- a wrong op is caught --------------------------------------------------------------------------
 
 
-def test_in_fit(first, shadow, plant, tmp_path):
+def test_in_fit(first, shadow, plant):
     model = network(first)
     fit(model, 1)  # its plans hold right functions
     plant(first, "linear", scaled(first))
@@ -208,7 +208,6 @@ def test_in_fit(first, shadow, plant, tmp_path):
         "numpy: right, largest error ",
         "inputs: x (12, 5) float32, kernel (5, 8) float32, bias (8,) float32, activation='relu'",
         f"in {found.line}",
-        f"refnet.shadow.replay('{tmp_path / 'found.safetensors'}')",
     ):
         assert part in text
     assert "computed again from copies" not in text
@@ -349,10 +348,16 @@ def test_the_model_is_usable_afterwards(first, shadow, monkeypatch):
 @pytest.fixture
 def saved(first, shadow, plant):
     """What was caught, in a file, while the fault is still there."""
+    need("safetensors")
     plant(first, "linear", scaled(first))
     with pytest.raises(Disagreement) as caught, shadow():
         fit(network(first))
     return caught.value
+
+
+def test_the_file_is_named(saved, tmp_path):
+    assert saved.path == tmp_path / "found.safetensors"
+    assert f"refnet.shadow.replay('{saved.path}')" in str(saved)
 
 
 def test_replay_finds_the_same(saved, first):
@@ -417,6 +422,7 @@ def test_a_file_that_is_not_in_order(saved, tmp_path):
 
 
 @pytest.mark.triton
+@pytest.mark.needs("safetensors")
 def test_bfloat16_is_judged_and_replayed(tmp_path, plant):
     """NumPy has no bfloat16: the exact result alone says who is right."""
     triton, path = backends.get("triton"), tmp_path / "found.safetensors"

@@ -15,6 +15,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+from conftest import need
 
 import refnet
 from refnet import errors
@@ -23,11 +24,7 @@ from refnet.entries import Entry
 from refnet.layers import Dense, Dropout, Flatten, Input
 from refnet.summary import SummaryWriter, graph_definition
 
-pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install 'refnet[viz]'")
-
-from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-from tensorboard.compat.proto.graph_pb2 import GraphDef
-from tensorboard.util.tensor_util import make_ndarray
+with_tensorboard = pytest.mark.needs("tensorboard")
 
 
 class Graph:
@@ -60,6 +57,9 @@ NETWORK = Graph(
 
 def values_in(folder):
     """{tag: [(step, value)]} of the one event file in a folder."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.util.tensor_util import make_ndarray
+
     (path,) = folder.glob("events.out.tfevents.*")
     found = {}
     for event in EventFileLoader(str(path)).Load():
@@ -69,12 +69,15 @@ def values_in(folder):
 
 
 def graph_in(folder):
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
+
     ((_, written),) = values_in(folder)["__run_graph__"]
     return GraphDef.FromString(written[0])
 
 
 @pytest.fixture
 def writer(tmp_path):
+    need("tensorboard")
     with SummaryWriter(tmp_path / "run") as made:
         yield made
 
@@ -180,8 +183,8 @@ def test_image(writer, given, expected, mode):
     assert (int(height), int(width)) == found.shape[:2]
 
 
+@pytest.mark.needs("matplotlib")
 def test_an_image_from_a_file_is_written_as_it_is(writer, tmp_path):
-    pytest.importorskip("matplotlib")
     from refnet import plot
 
     path = plot.loss_curves({"loss": [2.0, 1.0]}, tmp_path / "loss.png")
@@ -274,6 +277,7 @@ def test_a_run_has_one_graph(writer):
     assert graph_in(writer.log_dir) == graph_in(writer.log_dir / "another")
 
 
+@with_tensorboard
 def test_long_attributes_are_cut():
     long = {"offsets": tuple(range(1000))}
     large = Entry("c", "constant", [((100,), "float32")], value=np.zeros(100))
@@ -313,6 +317,7 @@ def test_without_tensorboard(monkeypatch, tmp_path):
             make(tmp_path)
 
 
+@with_tensorboard
 def test_no_tensorflow_and_no_torch():
     program = """
 import sys, tempfile
@@ -373,6 +378,7 @@ def test_bad_input_is_named_and_writes_nothing(writer, case):
     assert not list(writer.log_dir.rglob("events*"))
 
 
+@with_tensorboard
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(errors.ArgumentError, match="file"):
@@ -424,6 +430,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
+    need("tensorboard")
     log_dir = tmp_path_factory.mktemp("served")
     with SummaryWriter(log_dir / "a") as writer:
         writer.add_graph(NETWORK)
@@ -502,6 +509,7 @@ def test_text_page(server):
 
 def test_graphs_page(server):
     from google.protobuf import text_format
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
 
     assert server.json("plugin/graphs/info")["a"]["run_graph"]
     answer = server.bytes("plugin/graphs/graph", run="a", limit_attr_size=1024, large_attrs_key="l")
@@ -571,6 +579,7 @@ def numbers(values):
     return [(step, float(value)) for step, value in values]
 
 
+@with_tensorboard
 def test_callback_writes_the_curves_as_keras_does(tmp_path):
     _, history = fitted(TensorBoard(tmp_path, write_graph=False), validation_split=1 / 3)
     train, validation = values_in(tmp_path / "train"), values_in(tmp_path / "validation")
@@ -593,6 +602,7 @@ def test_callback_writes_the_curves_as_keras_does(tmp_path):
     assert not list(tmp_path.glob("events*"))
 
 
+@with_tensorboard
 @pytest.mark.parametrize(("update_freq", "steps"), [("batch", [1, 2, 3, 4, 5, 6]), (2, [2, 4, 6])])
 def test_callback_writes_batches(tmp_path, update_freq, steps):
     callback = TensorBoard(tmp_path, write_graph=False, update_freq=update_freq)
@@ -603,6 +613,7 @@ def test_callback_writes_batches(tmp_path, update_freq, steps):
     assert last == np.float32(history["loss"][-1])  # the mean over the epoch so far, as in Keras
 
 
+@with_tensorboard
 def test_callback_leaves_batches_alone_unless_asked(tmp_path):
     from refnet.callbacks import Callbacks
 
@@ -611,6 +622,7 @@ def test_callback_leaves_batches_alone_unless_asked(tmp_path):
         assert Callbacks([callback], digits_model()).each_batch is each_batch
 
 
+@with_tensorboard
 def test_callback_writes_histograms_of_weights_and_gradients(tmp_path):
     sample = DIGITS[:40], LABELS[:40]
     callback = TensorBoard(tmp_path, 2, write_graph=False, write_images=True, sample=sample)
@@ -641,6 +653,7 @@ def test_callback_writes_histograms_of_weights_and_gradients(tmp_path):
         assert rows[:, 2].sum() == weight.size
 
 
+@with_tensorboard
 def test_callback_changes_nothing_in_the_training(tmp_path):
     everything = TensorBoard(
         tmp_path, 1, True, True, "batch", (DIGITS, LABELS), (DIGITS[:9], LABELS[:9])
@@ -652,8 +665,8 @@ def test_callback_changes_nothing_in_the_training(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.needs("tensorboard", "matplotlib")
 def test_callback_draws_the_worst_mistakes(tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib")
     from refnet.callbacks import tensorboard
 
     drawn = []
@@ -678,6 +691,7 @@ def test_callback_draws_the_worst_mistakes(tmp_path, monkeypatch):
     assert title == f"epoch 2: {len(wrong)} of 96 wrong"
 
 
+@with_tensorboard
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_callback_goes_on_where_weights_are_not_finite(tmp_path):
     """A training that has failed is what one wants to look at."""
@@ -705,6 +719,7 @@ def test_pictures_of_weights():
     np.testing.assert_array_equal(_as_picture(np.full(3, np.nan)), np.zeros((1, 3)))
 
 
+@with_tensorboard
 def test_callback_draws_no_mistakes_where_there_are_none(tmp_path):
     model = digits_model()
     said = model.predict(DIGITS).argmax(1)
@@ -714,6 +729,7 @@ def test_callback_draws_no_mistakes_where_there_are_none(tmp_path):
     assert not (tmp_path / "validation").exists()
 
 
+@with_tensorboard
 def test_callback_works_on_every_backend(tmp_path, backend):
     model = refnet.Sequential([Input((2, 2)), Flatten(), Dense(3, "softmax", name="layer")])
     model.compile("sgd", "sparse_categorical_crossentropy")
@@ -731,6 +747,7 @@ def test_callback_works_on_every_backend(tmp_path, backend):
     assert set(train) == {"__run_graph__", *curves, *of_weights}
 
 
+@with_tensorboard
 def test_callback_writes_the_models_graph(tmp_path):
     model, _ = fitted(TensorBoard(tmp_path), epochs=1, rate=0.5)
     nodes = {node.name: node for node in graph_in(tmp_path / "train").node}
@@ -768,6 +785,7 @@ def test_callback_refuses(tmp_path, options, error, message):
         TensorBoard(tmp_path, **options)
 
 
+@with_tensorboard
 def test_callback_with_data_that_do_not_fit_the_model(tmp_path):
     """Said before the first step, and before anything is written."""
     for options, message in [

@@ -255,8 +255,7 @@ def accuracy_points(dtype):
 
 @pytest.mark.parametrize("dtype", NumPyBackend.dtypes)
 @pytest.mark.parametrize("name", GOALS)
-def test_accuracy_against_100_bits(name, dtype):
-    mpmath = pytest.importorskip("mpmath", reason="mpmath is not installed")
+def test_accuracy_against_100_bits(name, dtype, mpmath):
     goal, beside_x, f = GOALS[name]
     x = accuracy_points(dtype)
     y = TABLE[name].function(x)
@@ -271,12 +270,11 @@ def test_accuracy_against_100_bits(name, dtype):
     assert ulps[worst] <= goal, f"{ulps[worst]:.2f} ULP at x = {x[worst]!r}"
 
 
-def test_the_accuracy_check_sees_lost_digits(monkeypatch):
-    pytest.importorskip("mpmath", reason="mpmath is not installed")
+def test_the_accuracy_check_sees_lost_digits(monkeypatch, mpmath):
     naive = lambda x: np.where(x > 0, x, np.exp(np.minimum(x, 0)) - np.ones((), x.dtype))  # noqa: E731
     monkeypatch.setattr(TABLE["elu"], "function", naive)
     with pytest.raises(AssertionError, match="ULP at x"):
-        test_accuracy_against_100_bits("elu", "float32")
+        test_accuracy_against_100_bits("elu", "float32", mpmath)
 
 
 @pytest.mark.parametrize("op", [op for op in all_ops() if op.shape_of], ids=lambda op: op.name)
