@@ -113,7 +113,7 @@ def mpmath():
 
 @pytest.fixture(scope="session")
 def interpreted():
-    """Skips on a GPU: for what is marked `triton` and says nothing about one."""
+    """Skips on a GPU: for what is marked `triton`, and is compiled or interpreted wherever it runs."""
     if triton_here() == ("gpu", ""):
         pytest.skip("looked at in the interpreter, without a GPU")
 
@@ -161,7 +161,7 @@ def agree(record_property):
 
 
 @pytest.fixture
-def compile_only():
+def compile_only(interpreted):
     """compile_only(program): what a program prints that compiles kernels and launches none."""
     from refnet_triton.inspect import COMPILING, environment
 
@@ -204,13 +204,14 @@ def refnet_check(refnet_):
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    ran = {tier: Counter() for tier in TIERS}
-    skipped = {tier: Counter() for tier in TIERS}
+    ran = {tier: Counter() for tier in (*TIERS, "file")}
+    skipped = {tier: Counter() for tier in (*TIERS, "file")}
     largest: dict[str, tuple[float, str]] = {}
     for outcome in ("passed", "failed", "error", "xfailed", "xpassed", "skipped"):
         for report in terminalreporter.stats.get(outcome, ()):
             properties = dict(getattr(report, "user_properties", ()))
-            tier = _tier(properties.get("needs", ""))
+            whole_file = isinstance(report, pytest.CollectReport)
+            tier = "file" if whole_file else _tier(properties.get("needs", ""))
             if outcome == "skipped":
                 skipped[tier][str(report.longrepr[2]).removeprefix("Skipped: ")] += 1
             else:
@@ -221,6 +222,8 @@ def pytest_terminal_summary(terminalreporter) -> None:
     terminalreporter.section("tiers")
     for tier, title in TIERS.items():
         terminalreporter.line(f"{title + ':':21}{_outcome(tier, ran, skipped)}")
+    if ran["file"] or skipped["file"]:
+        terminalreporter.line(f"{'Whole files:':21}{_outcome('file', ran, skipped)}")
     if largest:
         each = [f"{name} {ratio:.2f} ({where})" for name, (ratio, where) in largest.items()]
         terminalreporter.line(f"Largest error, in units of its bound: {', '.join(each)}")

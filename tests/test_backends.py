@@ -151,7 +151,6 @@ def example(torch, monkeypatch):
     return torch_example
 
 
-@pytest.mark.triton  # it needs torch
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_op_it_has_keeps_its_bound(example, agree, dtype):
     there = backends.get("torch_example")
@@ -162,7 +161,6 @@ def test_every_op_it_has_keeps_its_bound(example, agree, dtype):
         agree(op, dtype, there)
 
 
-@pytest.mark.triton
 def test_what_is_missing_is_named(example):
     with pytest.raises(BackendError, match="backend 'torch_example' has no op 'dropout'"):
         backends.get("torch_example").function(TABLE["dropout"])
@@ -170,7 +168,6 @@ def test_what_is_missing_is_named(example):
         refnet.tensor([1.0], backend="torch_example").sum()
 
 
-@pytest.mark.triton
 def test_its_results_are_arrays_of_its_own(example):
     there = backends.get("torch_example")
     x = there.array([[1.0, -2.0]], "float32")
@@ -182,7 +179,6 @@ def test_its_results_are_arrays_of_its_own(example):
         assert not g.requires_grad
 
 
-@pytest.mark.triton
 @pytest.mark.needs("rich")
 def test_its_entry_point_is_found_and_it_is_checked(torch, tmp_path):
     """As it is when it is installed: nothing registers it but the entry point of its pyproject.toml."""
@@ -199,7 +195,6 @@ def test_its_entry_point_is_found_and_it_is_checked(torch, tmp_path):
     assert code == 0, said
 
 
-@pytest.mark.triton
 def test_it_trains(example, torch, capsys):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # products as small as these only wait for each other
@@ -211,7 +206,6 @@ def test_it_trains(example, torch, capsys):
     assert right > 90
 
 
-@pytest.mark.triton
 def test_a_graph_runs_on_it_and_is_compared(example):
     with refnet.Graph() as graph:
         x = refnet.placeholder((None, 3), name="x")

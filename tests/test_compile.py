@@ -252,8 +252,7 @@ def check(found):
 
 
 @pytest.mark.triton
-def test_kernels_compile_for_sm_90():
-    pytest.importorskip("triton")
+def test_kernels_compile_for_sm_90(interpreted):
     found = [one for one in all_compiled("usual") if one["target"] == "sm_90"]
     assert len(found) >= 400
     check(found)
@@ -264,8 +263,7 @@ def test_kernels_compile_for_sm_90():
 
 @pytest.mark.triton
 @pytest.mark.parametrize("target", OTHERS)
-def test_each_kernel_compiles_for_other_gpus(target):
-    pytest.importorskip("triton")
+def test_each_kernel_compiles_for_other_gpus(target, interpreted):
     found = [one for one in all_compiled("usual") if one["target"] == target]
     assert {one["kernel"] for one in found} >= {
         "_pointwise_kernel",
@@ -280,10 +278,9 @@ def test_each_kernel_compiles_for_other_gpus(target):
 @pytest.mark.triton
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["sm_90", *OTHERS])
-def test_kernels_compile_for_each_gpu_in_all_types(target):
+def test_kernels_compile_for_each_gpu_in_all_types(target, interpreted):
     if not os.environ.get("REFNET_COMPILE_ALL"):
         pytest.skip("takes minutes: set REFNET_COMPILE_ALL=1")
-    pytest.importorskip("triton")
     found = all_compiled(f"all in {target}")
     assert len(found) >= 1000
     check(found)

@@ -17,8 +17,12 @@ from refnet.plot.figure import RED
 from refnet.plot.trace import faults, memory_trace, trace_text
 from refnet.shapes import Spec
 
-triton = pytest.mark.triton
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def triton(test):
+    """Marks a test that compiles, or interprets, in another process."""
+    return pytest.mark.triton(pytest.mark.usefixtures("interpreted")(test))
 
 
 @pytest.fixture

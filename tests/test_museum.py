@@ -12,6 +12,7 @@ from museum.harness import Outcome, StaleError, copy, plant, run, why_not_caught
 from museum.page import PAGE, page
 
 BY_ID = {piece.id: piece for piece in PIECES}
+TRITON = pytest.mark.triton
 
 
 def why_skipped(one):
@@ -22,12 +23,11 @@ def why_skipped(one):
 
 @pytest.mark.parametrize(
     "piece",
-    [
-        pytest.param(piece, id=piece.id, marks=[pytest.mark.triton] if piece.triton else [])
-        for piece in PIECES
-    ],
+    [pytest.param(piece, id=piece.id, marks=[TRITON] if piece.triton else []) for piece in PIECES],
 )
-def test_the_mistake_is_caught(piece, tmp_path):
+def test_the_mistake_is_caught(piece, tmp_path, request):
+    if piece.triton:
+        request.getfixturevalue("interpreted")
     folder = copy(tmp_path)
     plant(piece, folder)
     code, found, printed = run([piece.test], folder, piece.triton)
@@ -38,9 +38,11 @@ def test_the_mistake_is_caught(piece, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "triton", [False, pytest.param(True, marks=pytest.mark.triton)], ids=["numpy", "triton"]
+    "triton", [False, pytest.param(True, marks=TRITON)], ids=["numpy", "triton"]
 )
-def test_without_a_mistake_all_these_tests_pass(triton, tmp_path):
+def test_without_a_mistake_all_these_tests_pass(triton, tmp_path, request):
+    if triton:
+        request.getfixturevalue("interpreted")
     tests = sorted({piece.test for piece in PIECES if piece.triton is triton})
     code, found, printed = run(tests, copy(tmp_path), triton)
     skipped = [one for one in found if one.outcome == "skipped"]

@@ -34,7 +34,7 @@ def test_within_the_bound(op, name, dtype, agree):
 
 @pytest.mark.triton
 @OPS
-def test_within_the_bound_in_the_sizes_of_a_gpu(op, agree):
+def test_within_the_bound_in_the_sizes_of_a_gpu(op, agree, interpreted):
     """The grids, blocks and tiles that a GPU gets. The interpreter takes fewer and larger ones."""
     from refnet_triton.runtime import as_on_a_gpu
 
