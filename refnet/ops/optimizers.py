@@ -2,6 +2,7 @@ r"""Update rules: how the parameters θ follow the gradient g downhill.
 
 All parameters of a model are one vector θ, so each rule is one line of arithmetic on whole arrays.
 These are the only ops that write: θ and the rule's memory are overwritten in place, and returned.
+An input may lie in memory that is overwritten: what it is needed for is computed before.
 η is the learning rate; t counts the steps from 1. Both are data, as they change from step to step.
 """
 
@@ -73,8 +74,7 @@ def _momentum_terms(theta, g, velocity, eta, momentum=0.9):
 )
 def momentum(theta, g, velocity, learning_rate, momentum=0.9):
     r"""v ← μ v - η g;  θ ← θ + v. Polyak (1964)."""
-    velocity *= momentum
-    velocity -= learning_rate * g
+    velocity[...] = momentum * velocity - learning_rate * g
     theta += velocity
     return theta, velocity
 
@@ -113,9 +113,9 @@ def rmsprop(theta, g, mean_square, learning_rate, rho=0.9, epsilon=1e-7):
     Each parameter's step is divided by how large its gradient has lately been (the root of the
     moving mean square). Source: Tieleman and Hinton (2012), lecture 6.5; ε as in Keras.
     """
-    mean_square *= rho
-    mean_square += (1 - rho) * g * g
-    theta -= learning_rate * g / np.sqrt(mean_square + epsilon)
+    step = learning_rate * g
+    mean_square[...] = rho * mean_square + (1 - rho) * g * g
+    theta -= step / np.sqrt(mean_square + epsilon)
     return theta, mean_square
 
 
@@ -147,12 +147,9 @@ def adam(theta, g, m, v, learning_rate, t, beta_1=0.9, beta_2=0.999, epsilon=1e-
     Python floats, in double precision: in single, 1 - 0.999 already loses four digits.
     Source: Kingma and Ba (2015), arXiv:1412.6980, algorithm 1.
     """
-    m *= beta_1
-    m += (1 - beta_1) * g
-    v *= beta_2
-    v += (1 - beta_2) * g * g
     t = float(t)
     step_size = float(learning_rate) / (1 - beta_1**t)
+    m[...], v[...] = beta_1 * m + (1 - beta_1) * g, beta_2 * v + (1 - beta_2) * g * g
     theta -= step_size * m / (np.sqrt(v / (1 - beta_2**t)) + epsilon)
     return theta, m, v
 
@@ -177,5 +174,5 @@ def _copies():
 @op(cases=_copies(), writes="target", outputs="target", wrt="", error=exact())
 def assign(target, value):
     r"""x ← value, broadcast to x's shape"""
-    target[...] = value
+    target[...] = np.array(value)  # a copy: x[::2] = x[:n] reads what it has just written
     return target

@@ -54,8 +54,8 @@ PIECES = (
         id="epsilon-outside",
         title="ε on the wrong side of the root",
         file="refnet/ops/optimizers.py",
-        right="theta -= learning_rate * g / np.sqrt(mean_square + epsilon)",
-        wrong="theta -= learning_rate * g / (np.sqrt(mean_square) + epsilon)",
+        right="theta -= step / np.sqrt(mean_square + epsilon)",
+        wrong="theta -= step / (np.sqrt(mean_square) + epsilon)",
         story="""
             Keras' RMSprop has ε under the root, PyTorch's beside it. Copied from one to the other
             the same 10⁻⁷ means something else: under the root it is a floor of 3·10⁻⁴ for the
