@@ -49,6 +49,7 @@ from .runtime import (
     specialize,
     widen,
 )
+from .strides import collapse, expand, is_contiguous, meetings, reach, share_elements, stored_twice
 
 # isort: split
 import triton
@@ -266,56 +267,10 @@ def _result_type(kinds: tuple[torch.dtype | type, ...]) -> torch.dtype:
 # --- shapes -------------------------------------------------------------------------------------
 
 
-def collapse(
-    shape: tuple[int, ...], strides: list[tuple[int, ...]]
-) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
-    """The same elements with as few dimensions as possible.
-
-    Dimensions of size 1 go. Two neighbours become one if a step of the outer one is, in every
-    tensor, as long as all steps of the inner one together. A whole batch of rows is then just a
-    longer row.
-    """
-    sizes: list[int] = []
-    kept: list[list[int]] = [[] for _ in strides]
-    for d, size in enumerate(shape):
-        if size == 1:
-            continue
-        if sizes and all(k[-1] == size * s[d] for k, s in zip(kept, strides, strict=True)):
-            sizes[-1] *= size
-            for k, s in zip(kept, strides, strict=True):
-                k[-1] = s[d]
-        else:
-            sizes.append(size)
-            for k, s in zip(kept, strides, strict=True):
-                k.append(s[d])
-    return tuple(sizes), [tuple(k) for k in kept]
-
-
-def _expand(
-    shape: tuple[int, ...], strides: tuple[int, ...], to: tuple[int, ...]
-) -> tuple[int, ...]:
-    """The strides of a tensor broadcast to a larger shape: 0 where it is repeated."""
-    missing = len(to) - len(shape)
-    kept = (
-        0 if size != full else stride
-        for size, stride, full in zip(shape, strides, to[missing:], strict=True)
-    )
-    return (0,) * missing + tuple(kept)
-
-
-def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    return collapse(shape, [strides])[1][0] in ((), (1,)) or 0 in shape
-
-
 def _layout(shape: tuple[int, ...], strides: tuple[int, ...], to: tuple[int, ...]) -> str:
-    if shape == to and _is_contiguous(shape, strides):
+    if shape == to and is_contiguous(shape, strides):
         return "f"
     return "1" if math.prod(shape) == 1 else "s"
-
-
-def _reach(sizes: tuple[int, ...], strides: tuple[int, ...]) -> int:
-    """The largest offset of an element."""
-    return sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
 
 
 def _block_size(n: int, few_programs: bool) -> int:
@@ -339,6 +294,7 @@ class _Plan(NamedTuple):
     dtypes: tuple[torch.dtype, ...]
     device: torch.device
     grid: tuple[int]
+    meetings: tuple[tuple, ...]  # what may lie in memory that is written
     padding: tuple[float, ...]  # for those parameters of the kernel that take numbers and get none
     arguments: tuple  # of the kernel, from n on
 
@@ -386,6 +342,8 @@ class Pointwise:
         plan, outs, arguments = self._prepare(data, attributes)
         if plan.device.type != DEVICE.type:
             check_tensors(self.__name__, *outs)
+        if plan.meetings and (apart := self._apart(data, plan.meetings)) is not data:
+            plan, outs, arguments = self._prepare(apart, attributes)
         if plan.grid[0]:
             with on_device_of(outs[0]):
                 _pointwise_kernel[plan.grid](*arguments, **LAUNCH)
@@ -447,6 +405,26 @@ class Pointwise:
         ins = tuple(tensors)
         return plan, outs, (self.formula, outs, ins, *scalars, *plan.padding, *plan.arguments)
 
+    def _apart(self, data: tuple, meetings: tuple) -> tuple:
+        """The data, with a copy of each input that lies in memory which is written.
+
+        NumPy's rule: as if all were read before anything is written. Programs run in any order, and
+        so do the threads of one. Addresses decide: two storages may share memory. Runs at every call.
+        """
+        at = [x.data_ptr() if isinstance(x, torch.Tensor) else 0 for x in data]
+        met = [(i, j) for i, j, low, high, same in meetings
+               if low < (behind := at[j] - at[i]) < high and behind != same]  # fmt: skip
+        if not met:
+            return data
+        for i, j in met:
+            if j in self._writes and share_elements(data[i], data[j]):
+                raise _shape_error(
+                    f"{self.__name__} overwrites {self.data[i]} and {self.data[j]}, which share "
+                    "memory: an element cannot become two numbers"
+                )
+        inputs = {j for _, j in met if j not in self._writes}
+        return tuple(_copied(x) if i in inputs else x for i, x in enumerate(data))
+
     def _make_plan(self, kinds: tuple, attributes: tuple, few_programs: bool) -> _Plan:
         """Everything else. Runs once for each combination of types, shapes, strides and sizes.
 
@@ -472,10 +450,10 @@ class Pointwise:
         sizes, out_strides, in_strides, wide = (), ((),) * len(outs), ((),) * len(ins), False
         n = math.prod(shape)
         if n and "s" in (*out_layouts, *in_layouts):
-            strides = [_expand(size, stride, shape) for size, stride in outs + ins]
+            strides = [expand(size, stride, shape) for size, stride in outs + ins]
             sizes, strides = collapse(shape, strides)
             out_strides, in_strides = tuple(strides[: len(outs)]), tuple(strides[len(outs) :])
-            wide = max(n + (1 << 16), *(_reach(sizes, s) for s in strides)) >= 1 << 31
+            wide = max(n + (1 << 16), *(reach(sizes, s) for s in strides)) >= 1 << 31
 
         counts = {True: itertools.count(), False: itertools.count()}
         places = tuple(next(counts[isinstance(kind, tuple)]) for kind in kinds)
@@ -488,7 +466,10 @@ class Pointwise:
             attributes, "".join(out_layouts), layouts, places, compute, wide, block,
         )  # fmt: skip
         padding = (0.0,) * (MAX_NUMBERS - (len(kinds) - len(tensors)))
-        return _Plan(shape, dtypes, devices[0], (triton.cdiv(n, block),), padding, arguments)
+        of_tensors = {i: kind for i, kind in enumerate(kinds) if isinstance(kind, tuple)}
+        met = meetings(of_tensors, self._writes, shape) if self._writes else ()
+        grid = (triton.cdiv(n, block),)
+        return _Plan(shape, dtypes, devices[0], grid, met, padding, arguments)
 
     def _broadcast(self, shapes: list[torch.Size]) -> torch.Size:
         try:
@@ -501,11 +482,8 @@ class Pointwise:
 
     def _check_writes(self, written: list, shape: torch.Size) -> None:
         for kind, i in zip(written, self._writes, strict=True):
-            overlaps = isinstance(kind, tuple) and any(
-                size > 1 and stride == 0 and shape.numel()
-                for size, stride in zip(kind[1], kind[2], strict=True)
-            )
-            if not isinstance(kind, tuple) or kind[1] != shape or overlaps:
+            whole = isinstance(kind, tuple) and kind[1] == shape
+            if not whole or (shape.numel() and stored_twice(*kind[1:3])):
                 got = "a number"
                 if isinstance(kind, tuple):
                     got = f"shape {tuple(kind[1])}, strides {kind[2]}"
@@ -556,3 +534,8 @@ def pointwise(
 def copy_(dst, src):
     """dst[...] = src, with broadcasting and conversion; dst may have any strides."""
     return src
+
+
+def _copied(x: torch.Tensor) -> torch.Tensor:
+    """x in memory of its own, by a kernel of ours: a captured CUDA graph copies it anew each time."""
+    return copy_(torch.empty(x.shape, dtype=x.dtype, device=x.device), x)
