@@ -10,14 +10,12 @@ TRITON_INTERPRET=1, GPU or not       the same, on purpose: a debugger can step t
 REFNET_COMPILE_ONLY=1, no GPU        kernels can be compiled for any GPU, but not launched
 ===================================  ==========================================================
 
-What the interpreter gets wrong is put right here, once: see `narrow`, `widen`, `_silence_numpy`,
-`_sum_in_pairs` and `_mend_loop_bounds`.
+What the interpreter gets wrong is put right once: see `narrow`, `widen`, and `refnet_triton.interpreter`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -104,6 +102,25 @@ def _backend_error(message: str) -> Exception:
     from refnet.errors import BackendError
 
     return BackendError(message)
+
+
+MOST_PROGRAMS = (1 << 31) - 1  # along the first axis of a grid; along the others, 65,535
+
+
+def launches(count: int, programs: int) -> list[range]:
+    """Ranges of 0 … count - 1, one for each launch, where each number needs so many programs.
+
+    There is one launch unless the programs of all are more than a grid can have.
+    """
+    each = max(1, MOST_PROGRAMS // programs)
+    return [range(first, min(first + each, count)) for first in range(0, count, each)]
+
+
+def share(x: torch.Tensor, numbers: range, size: int) -> torch.Tensor:
+    """The elements of x, contiguous, that belong to some numbers, `size` to each; x itself if to all."""
+    if len(numbers) * size == x.numel():
+        return x
+    return x.view(-1)[numbers.start * size : numbers.stop * size]
 
 
 def on_device_of(tensor: torch.Tensor) -> Any:
@@ -204,64 +221,7 @@ def narrow(y, dtype: tl.constexpr):
         return y.to(dtype)
 
 
-def _silence_numpy() -> None:
-    """Keep NumPy from warning about overflow or log(0) inside interpreted kernels: a GPU does not
-    either.
-    """
-    import numpy as np
-    from triton.runtime.interpreter import GridExecutor
-
-    launch = GridExecutor.__call__
-
-    @functools.wraps(launch)
-    def quiet_launch(self, *args, **kwargs):
-        with np.errstate(all="ignore"):
-            return launch(self, *args, **kwargs)
-
-    GridExecutor.__call__ = quiet_launch
-
-
-def _sum_in_pairs() -> None:
-    """Sum a tile as a GPU does, halves upon halves. NumPy adds the rows of a column one after another,
-    which loses more digits.
-    """
-    import numpy as np
-    from triton.runtime.interpreter import ReduceOps
-
-    whole = ReduceOps.sum
-
-    @functools.wraps(whole)
-    def sum_in_pairs(self: Any, tile: Any) -> Any:
-        x = tile.handle.data
-        if x.dtype.kind != "f" or self.axis is None:
-            return whole(self, tile)
-        x = np.moveaxis(x, self.axis, 0)
-        while len(x) > 1:  # a power of 2
-            x = x[: len(x) // 2] + x[len(x) // 2 :]
-        y = np.expand_dims(x[0], self.axis) if self.keep_dims else x[0]
-        return self.to_tensor(y, tile.dtype)
-
-    ReduceOps.sum = sum_in_pairs
-
-
-def _mend_loop_bounds() -> None:
-    """Let run-time loop bounds be numbers again: Triton 3.6 calls int() on an array of one element, which
-    NumPy 2.4 refuses. Later versions of Triton do as is done here.
-    """
-    from triton.runtime import interpreter
-
-    patch = interpreter._patch_lang_tensor
-
-    @functools.wraps(patch)
-    def mended_patch(tensor, scope):
-        patch(tensor, scope)
-        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
-
-    interpreter._patch_lang_tensor = mended_patch
-
-
 if INTERPRETED.value:
-    _silence_numpy()
-    _sum_in_pairs()
-    if triton.__version__.startswith("3.6."):
-        _mend_loop_bounds()
+    from refnet_triton import interpreter
+
+    interpreter.mend()

@@ -40,7 +40,9 @@ class LastProgram:
         from triton.runtime import interpreter
 
         from refnet_triton import accesses, pointwise, runtime
+        from refnet_triton.interpreter import check_launch
 
+        self.check_launch = check_launch
         self.tensors_in = accesses.tensors_in
         self.interpreter, self.integer = interpreter, integer
         self.reached, self.tensors = [], []
@@ -54,6 +56,7 @@ class LastProgram:
         )
 
     def run(self, launch, arguments, options):
+        self.check_launch(launch.fn.__name__, launch.grid, options.get("num_warps", 4))
         self.tensors += self.tensors_in(arguments)
         options = {k: v for k, v in options.items() if k in launch.arg_names}
         scope = self.interpreter._patch_lang(launch.fn)

@@ -19,8 +19,10 @@ from refnet_triton.runtime import (
     arithmetic,
     check_tensors,
     compute_type,
+    launches,
     narrow,
     on_device_of,
+    share,
     widen,
 )
 
@@ -49,8 +51,9 @@ def _sparse_kernel(logits, labels, loss, maxima, log_sums, classes, COMPUTE: tl.
 def _sparse_vjp_kernel(g, logits, labels, maxima, log_sums, out, classes, COMPUTE: tl.constexpr,
                        BLOCK: tl.constexpr):  # fmt: skip
     """One block of one row: g · (softmax(x)_j - [j = c])."""
-    row = tl.program_id(0).to(tl.int64)
-    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    blocks = (classes - 1) // BLOCK + 1
+    row = (tl.program_id(0) // blocks).to(tl.int64)
+    column = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
     inside = column < classes
     upstream = widen(tl.load(g + row)).to(COMPUTE)
     largest = widen(tl.load(maxima + row)).to(COMPUTE)
@@ -119,34 +122,29 @@ def _losses(kernel, logits, targets):
         torch.empty(logits.shape[:-1], dtype=dtype, device=logits.device)
         for dtype in (logits.dtype, wide, wide)
     )
-    classes = logits.shape[-1]
     if loss.numel():
-        with on_device_of(logits):
-            kernel[(loss.numel(),)](
-                logits,
-                targets,
-                loss,
-                maxima,
-                log_sums,
-                classes,
-                compute_type(logits.dtype),
-                _block(classes),
-                **LAUNCH,
-            )
+        _launch(kernel, logits, loss.numel(), 1, logits, targets, loss, maxima, log_sums)
     return loss, maxima, log_sums
 
 
-def _gradient(kernel, g, logits, targets, largest, log_sum, blocks):
+def _gradient(kernel, g, logits, targets, largest, log_sum, blocks=1):
     check_tensors(kernel.__name__, g, logits, targets, largest, log_sum)
     out = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
-    classes = logits.shape[-1]
     if out.numel():
         operands = [contiguous(t) for t in (g, logits, targets, largest, log_sum)]
-        with on_device_of(logits):
-            kernel[(g.numel(), *blocks)](
-                *operands, out, classes, compute_type(logits.dtype), _block(classes), **LAUNCH
-            )
+        _launch(kernel, logits, g.numel(), blocks, *operands, out)
     return out
+
+
+def _launch(kernel, logits, rows, blocks, *operands):
+    """So many blocks for each row; every operand has a part for each row."""
+    classes = logits.shape[-1]
+    with on_device_of(logits):
+        for numbers in launches(rows, blocks):
+            kernel[(len(numbers) * blocks,)](
+                *(share(x, numbers, x.numel() // rows) for x in operands),
+                classes, compute_type(logits.dtype), _block(classes), **LAUNCH,
+            )  # fmt: skip
 
 
 def sparse_softmax_cross_entropy(logits, labels):
@@ -157,7 +155,7 @@ def sparse_softmax_cross_entropy(logits, labels):
 def sparse_softmax_cross_entropy_vjp(g, logits, labels, largest, log_sum):
     r"""∂L/∂x_j = g · (softmax(x)_j - [j = c])"""
     classes = logits.shape[-1]
-    blocks = (triton.cdiv(classes, _block(classes)),)
+    blocks = triton.cdiv(classes, _block(classes))
     return _gradient(_sparse_vjp_kernel, g, logits, labels, largest, log_sum, blocks)
 
 
@@ -168,7 +166,7 @@ def softmax_cross_entropy(logits, targets):
 
 def softmax_cross_entropy_vjp(g, logits, targets, largest, log_sum):
     r"""∂L/∂x_j = g · (softmax(x)_j · Σ_k t_k - t_j)"""
-    return _gradient(_dense_vjp_kernel, g, logits, targets, largest, log_sum, ())
+    return _gradient(_dense_vjp_kernel, g, logits, targets, largest, log_sum)
 
 
 @pointwise
@@ -200,12 +198,12 @@ def mean_squared_error(y_true, y_pred):
 
 
 @pointwise
-def _squared_gradients(g, y_true, y_pred, share):
-    dpred = g * (y_pred - y_true) * share
+def _squared_gradients(g, y_true, y_pred, factor):
+    dpred = g * (y_pred - y_true) * factor
     return -dpred, dpred
 
 
 def mean_squared_error_vjp(g, y_true, y_pred):
     r"""∂L/∂a_j = g · 2 (a_j - y_j) / n,  ∂L/∂y_j = -∂L/∂a_j"""
-    share = 2 / max(1, y_true.shape[-1])
-    return _squared_gradients(spread(g, y_true, -1, False), y_true, y_pred, share)
+    factor = 2 / max(1, y_true.shape[-1])
+    return _squared_gradients(spread(g, y_true, -1, False), y_true, y_pred, factor)

@@ -23,6 +23,7 @@ from refnet_triton.runtime import (
     arithmetic,
     check_tensors,
     compute_type,
+    launches,
     narrow,
     on_device_of,
     widen,
@@ -41,15 +42,17 @@ def _matmul_kernel(a, b, bias, y, saved, m, n, k, a_batch, a_m, a_k, b_batch, b_
                    K: tl.constexpr, GROUP: tl.constexpr, WIDEN: tl.constexpr):  # fmt: skip
     """One (M, N) tile of y = f(a b + bias). m, n, k are the lengths of the product, M, N, K the tile's.
 
+    Programs are counted by one number: all tiles of a product, then those of the next one.
     Programs that run at the same time should need the same rows and columns, so that these come from
     the cache: tiles are taken in groups of GROUP rows, down a column of the group, then the next one.
     """
-    batch = tl.program_id(1).to(tl.int64)
     across = tl.cdiv(n, N)
     down = tl.cdiv(m, M)
-    first = tl.program_id(0) // (GROUP * across) * GROUP
+    tile = tl.program_id(0) % (across * down)
+    batch = (tl.program_id(0) // (across * down)).to(tl.int64)
+    first = tile // (GROUP * across) * GROUP
     height = tl.minimum(down - first, GROUP)
-    place = tl.program_id(0) % (GROUP * across)
+    place = tile % (GROUP * across)
     row = (first + place % height) * M + tl.arange(0, M)
     column = (place // height) * N + tl.arange(0, N)
 
@@ -108,13 +111,15 @@ def _product(a, b, bias=None, activation=IDENTITY, keep=False, dtype=None):
         return y, saved
     wide = compute_type(a.dtype)
     tile_m, tile_n, tile_k, warps, stages = configuration(m, n, k, a.dtype, keep)
-    grid = triton.cdiv(m, tile_m) * triton.cdiv(n, tile_n), batches
+    tiles = triton.cdiv(m, tile_m) * triton.cdiv(n, tile_n)
     with on_device_of(a):
-        _matmul_kernel[grid](
-            a, b, bias, y, saved, m, n, k, *a.stride(), *b.stride(), y.stride(0),
-            activation, wide, tile_m, tile_n, tile_k, 8, INTERPRETED.value,
-            num_warps=warps, num_stages=stages, **LAUNCH,
-        )  # fmt: skip
+        for some in launches(batches, tiles):
+            p, q, r = (x if len(some) == batches else x[some.start : some.stop] for x in (a, b, y))
+            _matmul_kernel[(len(some) * tiles,)](
+                p, q, bias, r, saved, m, n, k, *a.stride(), *b.stride(), y.stride(0),
+                activation, wide, tile_m, tile_n, tile_k, 8, INTERPRETED.value,
+                num_warps=warps, num_stages=stages, **LAUNCH,
+            )  # fmt: skip
     return y, saved
 
 

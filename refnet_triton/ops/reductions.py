@@ -5,6 +5,9 @@ A program takes a few inner columns of one outer slice and walks down the middle
 running results, one for each row of the tile; at the end it reduces the tile. Where there are too few
 outer and inner positions to fill a GPU, the middle axis is cut into parts, and the parts' results are
 reduced by a second launch. No atomics: the order of additions, and so every bit, is always the same.
+
+Programs are counted by one number, as only the first axis of a grid may be long: the blocks of columns
+of a part lie side by side, then come the parts of a slice, then the slices.
 """
 
 from __future__ import annotations
@@ -22,8 +25,10 @@ from refnet_triton.runtime import (
     arithmetic,
     check_tensors,
     compute_type,
+    launches,
     narrow,
     on_device_of,
+    share,
     widen,
 )
 
@@ -70,16 +75,24 @@ MIN = (mathematics.minimum, _min_tile, math.inf)
 
 
 @triton.jit
-def _reduce_kernel(x, y, length, inner, part, divisor: tl.float64, COMBINE: tl.constexpr,
+def _place(parts, inner, COLUMNS: tl.constexpr):
+    """(slice and part in one number, that part, first column) of a program."""
+    blocks = (inner - 1) // COLUMNS + 1
+    place = (tl.program_id(0) // blocks).to(tl.int64)
+    return place, place % parts, (tl.program_id(0) % blocks).to(tl.int64) * COLUMNS
+
+
+@triton.jit
+def _reduce_kernel(x, y, length, inner, parts, part, divisor: tl.float64, COMBINE: tl.constexpr,
                    FINISH: tl.constexpr, START: tl.constexpr, COMPUTE: tl.constexpr,
                    ROWS: tl.constexpr, COLUMNS: tl.constexpr):  # fmt: skip
     """y[outer, p, i] = the reduction of x[outer, p·part : (p+1)·part, i], divided by `divisor`."""
-    outer, p = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    place, p, first_column = _place(parts, inner, COLUMNS)
+    column = first_column + tl.arange(0, COLUMNS)[None, :]
     row = tl.arange(0, ROWS)[:, None].to(tl.int64)
-    first = p.to(tl.int64) * part
+    first = p * part
     last = tl.minimum(first + part, length)
-    x += outer * length * inner
+    x += place // parts * length * inner
     tile = tl.full((ROWS, COLUMNS), START, COMPUTE)
     for start in range(first, last, ROWS):
         inside = (start + row < last) & (column < inner)
@@ -87,20 +100,21 @@ def _reduce_kernel(x, y, length, inner, part, divisor: tl.float64, COMBINE: tl.c
         tile = COMBINE(tile, widen(values).to(COMPUTE))
     result = FINISH(tile)
     result = mathematics.divide(result, tl.full((COLUMNS,), divisor, COMPUTE))
-    flat = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
-    y += (outer * tl.num_programs(1) + p) * inner
+    flat = first_column + tl.arange(0, COLUMNS)
+    y += place * inner
     tl.store(y + flat, narrow(result, y.dtype.element_ty), mask=flat < inner)
 
 
 @triton.jit
 def _first_equal_kernel(
-    x, y, where, length, inner, part, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+    x, y, where, length, inner, parts, part, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
     """where[outer, p, i] = the smallest r of part p with x[outer, r, i] = y[outer, i]; NaN equals NaN."""
-    outer, p = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    place, p, first_column = _place(parts, inner, COLUMNS)
+    outer = place // parts
+    column = first_column + tl.arange(0, COLUMNS)[None, :]
     row = tl.arange(0, ROWS)[:, None].to(tl.int64)
-    first_row = p.to(tl.int64) * part
+    first_row = p * part
     last = tl.minimum(first_row + part, length)
     wanted = widen(tl.load(y + outer * inner + column, mask=column < inner))
     x += outer * length * inner
@@ -110,8 +124,8 @@ def _first_equal_kernel(
         values = widen(tl.load(x + (start + row) * inner + column, mask=inside))
         match = inside & ((values == wanted) | ((values != values) & (wanted != wanted)))
         first = tl.minimum(first, tl.where(match, start + row, first))
-    flat = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
-    where += (outer * tl.num_programs(1) + p) * inner
+    flat = first_column + tl.arange(0, COLUMNS)
+    where += place * inner
     tl.store(where + flat, tl.min(first, axis=0), mask=flat < inner)
 
 
@@ -142,10 +156,12 @@ def _reduce(x, outer, length, inner, how, divisor, dtype):
     if parts > 1:
         out = torch.empty((outer, parts, inner), dtype=arithmetic(x.dtype), device=x.device)
     with on_device_of(x):
-        _reduce_kernel[(outer, parts, blocks)](
-            x, out, length, inner, part, float(divisor if parts == 1 else 1.0),
-            combine, finish, start, compute_type(x.dtype), rows, columns, **LAUNCH,
-        )  # fmt: skip
+        for slices in launches(outer, parts * blocks):
+            _reduce_kernel[(len(slices) * parts * blocks,)](
+                share(x, slices, length * inner), share(out, slices, parts * inner),
+                length, inner, parts, part, float(divisor if parts == 1 else 1.0),
+                combine, finish, start, compute_type(x.dtype), rows, columns, **LAUNCH,
+            )  # fmt: skip
     return y if parts == 1 else _reduce(out, outer, parts, inner, how, divisor, dtype)
 
 
@@ -261,6 +277,7 @@ def min_vjp(g, x, y, axis=None, keepdims=False):
 def _index_of(x, y, axis, keepdims):
     """Where along `axis` the first element equal to y, the extreme, stands."""
     begin, end = (0, x.ndim) if axis is None else (axis % x.ndim, axis % x.ndim + 1)
+    x = contiguous(x)
     outer, length, inner = _three_axes(x.shape, begin, end)
     rows, columns = _tile(length, inner)
     blocks = triton.cdiv(inner, columns)
@@ -268,10 +285,12 @@ def _index_of(x, y, axis, keepdims):
     where = torch.empty((outer, parts, inner), dtype=torch.int64, device=x.device)
     if where.numel():
         with on_device_of(x):
-            _first_equal_kernel[(outer, parts, blocks)](
-                contiguous(x), y, where, length, inner, triton.cdiv(length, parts),
-                rows, columns, **LAUNCH,
-            )  # fmt: skip
+            for slices in launches(outer, parts * blocks):
+                _first_equal_kernel[(len(slices) * parts * blocks,)](
+                    share(x, slices, length * inner), share(y, slices, inner),
+                    share(where, slices, parts * inner),
+                    length, inner, parts, triton.cdiv(length, parts), rows, columns, **LAUNCH,
+                )  # fmt: skip
     return (where.amin(1) if parts > 1 else where).view(y.shape)
 
 

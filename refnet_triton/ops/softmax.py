@@ -170,6 +170,7 @@ def _each_row(tile_function, long_kernel, log, axis, x, g=None):
                     num_warps=_warps(wide * tall), **LAUNCH,
                 )  # fmt: skip
             else:
+                # a grid has room for 2³¹ rows: of so long ones no memory holds as many
                 operands = (a, out) if b is None else (a, b, out)
                 long_kernel[(rows,)](
                     *operands, columns, log, compute_type(x.dtype), BLOCK, num_warps=8, **LAUNCH
