@@ -9,8 +9,8 @@ PIECES = (
         id="grid-floor-divided",
         title="The block that nobody launches",
         file="refnet_triton/pointwise.py",
-        right="return _Plan(shape, dtypes, devices[0], (triton.cdiv(n, block),), padding, arguments)",
-        wrong="return _Plan(shape, dtypes, devices[0], (n // block,), padding, arguments)",
+        right="grid = (triton.cdiv(n, block),)",
+        wrong="grid = (n // block,)",
         story="""
             n // BLOCK programs cover n elements if n is a multiple of BLOCK, and benchmarks like
             such n. Otherwise the last, partly filled block is left out, and the result keeps what
@@ -158,6 +158,25 @@ PIECES = (
         complaint="tf32",
         triton=True,
         unseen="Nothing saw it without a GPU.",
+    ),
+    Piece(
+        id="written-while-read",
+        title="A matrix assigned its own transpose",
+        file="refnet_triton/pointwise.py",
+        right="        if plan.meetings and (apart := self._apart(data, plan.meetings)) is not data:\n"
+        "            plan, outs, arguments = self._prepare(apart, attributes)\n",
+        wrong="",
+        story="""
+            x[i] = y[i] for all i at once: nothing could be simpler, as long as y is not x in another
+            arrangement. A transpose moves no number, so it is a view of the same memory. One
+            program then overwrites what another one has yet to read, and which is first is up to
+            the scheduler. NumPy reads as if from a copy wherever it finds an overlap.
+        """,
+        symptom="v.assign(v.T) gives a matrix that is nearly symmetric, another one on each run.",
+        test="tests/test_overlap.py::test_a_matrix_is_assigned_its_transpose[triton-5]",
+        complaint="Arrays are not equal",
+        triton=True,
+        unseen="It was no planted mistake: no test had let what is written overlap with what is read.",
     ),
     Piece(
         id="offsets-of-32-bits",
