@@ -44,6 +44,7 @@ bench: $(READY)
 	@echo "refnet: running the benchmarks"
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only $(ARGS)
 
+# --parts goals: what there is a goal for; --parts smoke: does every kernel run? See refnet_triton/gpu/__init__.py
 gpu:
 	@echo "refnet: checking, testing and timing the kernels with $(PYTHON)"
 	@PYTHONPATH=. $(PYTHON) -m refnet_triton.gpu $(ARGS)

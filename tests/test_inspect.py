@@ -110,7 +110,7 @@ def test_a_product_uses_the_matrix_units_of_each_target(target, unit, fits):
     one = reports()["matmul", target]
     assert one["error"] == ""
     assert any(name.startswith(unit) for name in one["matrix"]), one["matrix"]
-    assert one["grid"] == [512, 1]
+    assert one["grid"] == [512]
     assert max(one["accesses"]["load"]) == 128
     assert (one["occupancy"]["programs"] > 0) == fits
     assert bool(one["notes"]) != fits
@@ -363,7 +363,7 @@ def test_a_trace_says_who_touches_what():
     assert all(p[-1]["writes"] for p in launch["lanes"])
 
     assert softmax["tensors"][1]["writer"] == [0] * 1200 + [1] * 900  # four rows a program
-    assert matmul["launches"][0]["grid"] == [4, 1]
+    assert matmul["launches"][0]["grid"] == [4]
     # two tiles need a row of A, and the programs of the lower tiles take the first rows once more, as
     # numbers to compute with where there are none
     assert np.unique(np.reshape(matmul["tensors"][0]["reads"], (40, 20))[:24]) == [4]
@@ -381,7 +381,7 @@ def test_a_trace_as_text():
     assert trace_text(transpose) == ["", "no kernel writes y: a view of an input"]
     lines = trace_text(column_sum)
     assert lines[0].startswith(
-        "launch 1: _reduce_kernel, grid 1 x 1 x 1, programs 0 to 0; stores: "
+        "launch 1: _reduce_kernel, grid 1, programs 0 to 0; stores: "
     )
     assert lines[-2:] == ["y (5,), output, each element written once", "  0 0 0 0 0"]
 
