@@ -24,9 +24,8 @@ import torch
 
 from refnet_triton.runtime import DEVICE
 
-KEPT = (
-    8  # graphs of a backend: training, evaluation and prediction, each with a last, smaller batch
-)
+#: graphs of a backend: training, evaluation and prediction, each with a last, smaller batch
+KEPT = 8
 
 #: PyTorch allows one capture at a time in a process. So captured functions take turns in all threads.
 TURN = threading.RLock()
