@@ -23,9 +23,10 @@ compiler says (tests/test_compile.py).
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from refnet.errors import BackendError
@@ -59,6 +60,23 @@ def check_launch(kernel: str, grid: Sequence[int], num_warps: int = 4) -> None:
         )
 
 
+def check_options(kernel: str, parameters: Collection[str], options: Iterable[str]) -> None:
+    """Raise BackendError unless Triton knows each option. The interpreter drops the others."""
+    unknown = sorted(set(options) - set(parameters) - _options())
+    if unknown:
+        raise BackendError(
+            f"{kernel} is launched with {', '.join(unknown)}; Triton knows the options "
+            f"{', '.join(sorted(_options()))}"
+        )
+
+
+@functools.cache
+def _options() -> frozenset[str]:
+    from triton.backends.nvidia.compiler import CUDAOptions
+
+    return frozenset(field.name for field in dataclasses.fields(CUDAOptions))
+
+
 class Tiles:
     """The memory that the programs of one launch share, as far as tl.dot needs it.
 
@@ -67,13 +85,14 @@ class Tiles:
 
         copies · (m k + k n) · bytes of an element as it was loaded
 
-    with `num_stages` copies where the matrix units read them (16 bits and less), one copy less where
-    they go through registers. It is what the compiler takes for the product on sm_90, to the byte
-    (tests/test_launches.py compares); what follows a product may take more.
+    with `num_stages` copies where the matrix units read them out of shared memory (16 bits and less, 64
+    rows and more, warps in fours), one copy less where they go through registers. It is what the compiler
+    takes on sm_90, to the byte, for a product in a loop that loads its factors (tests/test_launches.py
+    compares); one outside of a loop takes one copy; what follows a product may take more.
     """
 
-    def __init__(self, kernel: str, num_stages: int) -> None:
-        self.kernel, self.num_stages = kernel, num_stages
+    def __init__(self, kernel: str, num_stages: int, num_warps: int = 4) -> None:
+        self.kernel, self.num_stages, self.num_warps = kernel, num_stages, num_warps
         self._loaded: dict[tuple[int, ...], int] = {}  # bytes of an element, by shape
 
     def load(self, shape: tuple[int, ...], size: int) -> None:
@@ -83,16 +102,18 @@ class Tiles:
     def taken(self, *factors: Any) -> int:
         """The bytes that these factors of a tl.dot take."""
         sizes = [self._loaded.get(x.shape, x.itemsize) for x in factors]
-        copies = max(1, self.num_stages - (max(sizes) > 2))
+        units = max(sizes) <= 2 and factors[0].shape[-2] >= 64 and self.num_warps % 4 == 0
+        copies = self.num_stages if units else max(1, self.num_stages - 1)
         return copies * sum(x.size * size for x, size in zip(factors, sizes, strict=True))
 
     def dot(self, *factors: Any) -> None:
         """Raise BackendError unless these arrays can be the factors of a tl.dot."""
         a, b = factors
-        if a.shape[-1] < LEAST_TERMS:
+        least = max(LEAST_TERMS, 32 // max(self._loaded.get(x.shape, x.itemsize) for x in factors))
+        if a.shape[-1] < least:
             raise BackendError(
                 f"{self.kernel} has a tl.dot of {a.shape} and {b.shape}: sums of {a.shape[-1]} "
-                f"terms, and the compiler takes {LEAST_TERMS} and more"
+                f"terms, and the compiler takes {least} and more"
             )
         taken = self.taken(*factors)
         if taken > SHARED:
@@ -125,11 +146,18 @@ def refuse_what_a_gpu_refuses() -> None:
 
         self.grid = checked_grid
         stages = options.get("num_stages", 3)
-        tiles = None if runtime.few_programs else Tiles(self.fn.__name__, stages)
+        check_options(self.fn.__name__, self.arg_names, options)
+        warps = options.get("num_warps", 4)
+        tiles = None if runtime.few_programs else Tiles(self.fn.__name__, stages, warps)
         try:
             return launch(self, *args, **options)
+        except interpreter.InterpreterError as error:
+            refusal = _refusal(error)
+            if refusal is None:
+                raise
         finally:
             tiles, self.grid = before, grid
+        raise refusal  # out here it has no context, which would be itself, wrapped
 
     @functools.wraps(load)
     def noted_load(self: Any, pointers: Any, *rest: Any) -> Any:
@@ -146,6 +174,13 @@ def refuse_what_a_gpu_refuses() -> None:
 
     executor.__call__ = checked_launch
     builder.create_masked_load, builder.create_dot = noted_load, checked_dot
+
+
+def _refusal(error: BaseException | None) -> BackendError | None:
+    """The BackendError that the interpreter wrapped, once for each function it came through."""
+    while error is not None and not isinstance(error, BackendError):
+        error = error.__cause__
+    return error
 
 
 # -- what it computes otherwise than a GPU -----------------------------------------------------------

@@ -183,6 +183,12 @@ _TYPE_NAME = {
 
 
 @triton.jit
+def blocks(n, BLOCK: tl.constexpr):
+    """How many blocks n elements fill. (Just below 2³¹ of them, tl.cdiv overflows.)"""
+    return (n - 1) // BLOCK + 1
+
+
+@triton.jit
 def widen(x):
     """float16 and bfloat16 as float32, to be used right after a load; every other type unchanged.
 

@@ -17,6 +17,7 @@ from refnet_triton.pointwise import pointwise
 from refnet_triton.runtime import (
     LAUNCH,
     arithmetic,
+    blocks,
     check_tensors,
     compute_type,
     launches,
@@ -51,9 +52,9 @@ def _sparse_kernel(logits, labels, loss, maxima, log_sums, classes, COMPUTE: tl.
 def _sparse_vjp_kernel(g, logits, labels, maxima, log_sums, out, classes, COMPUTE: tl.constexpr,
                        BLOCK: tl.constexpr):  # fmt: skip
     """One block of one row: g · (softmax(x)_j - [j = c])."""
-    blocks = (classes - 1) // BLOCK + 1
-    row = (tl.program_id(0) // blocks).to(tl.int64)
-    column = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
+    across = blocks(classes, BLOCK)
+    row = (tl.program_id(0) // across).to(tl.int64)
+    column = tl.program_id(0) % across * BLOCK + tl.arange(0, BLOCK)
     inside = column < classes
     upstream = widen(tl.load(g + row)).to(COMPUTE)
     largest = widen(tl.load(maxima + row)).to(COMPUTE)
@@ -74,7 +75,8 @@ def _dense_kernel(logits, targets, loss, maxima, log_sums, classes, COMPUTE: tl.
     log_sum = mathematics.log(total)
     parts = tl.zeros((BLOCK,), COMPUTE)
     for start in range(0, classes, BLOCK):
-        column = start + tl.arange(0, BLOCK)
+        first_column = start  # interpreted: a number, and an array of 64 bits if need be
+        column = first_column + tl.arange(0, BLOCK)
         inside = column < classes
         score = widen(tl.load(x + column, mask=inside)).to(COMPUTE)
         target = widen(tl.load(t + column, mask=inside)).to(COMPUTE)
@@ -95,13 +97,15 @@ def _dense_vjp_kernel(g, logits, targets, maxima, log_sums, out, classes, COMPUT
     log_sum = widen(tl.load(log_sums + row)).to(COMPUTE)
     parts = tl.zeros((BLOCK,), COMPUTE)
     for start in range(0, classes, BLOCK):
-        column = start + tl.arange(0, BLOCK)
+        first_column = start  # interpreted: a number, and an array of 64 bits if need be
+        column = first_column + tl.arange(0, BLOCK)
         parts += widen(tl.load(targets + first + column, mask=column < classes, other=0.0)).to(
             COMPUTE
         )
     total = tl.sum(parts, axis=0)
     for start in range(0, classes, BLOCK):
-        column = start + tl.arange(0, BLOCK)
+        first_column = start  # interpreted: a number, and an array of 64 bits if need be
+        column = first_column + tl.arange(0, BLOCK)
         inside = column < classes
         x = widen(tl.load(logits + first + column, mask=inside)).to(COMPUTE)
         t = widen(tl.load(targets + first + column, mask=inside)).to(COMPUTE)
@@ -127,21 +131,21 @@ def _losses(kernel, logits, targets):
     return loss, maxima, log_sums
 
 
-def _gradient(kernel, g, logits, targets, largest, log_sum, blocks=1):
+def _gradient(kernel, g, logits, targets, largest, log_sum, across=1):
     check_tensors(kernel.__name__, g, logits, targets, largest, log_sum)
     out = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
     if out.numel():
         operands = [contiguous(t) for t in (g, logits, targets, largest, log_sum)]
-        _launch(kernel, logits, g.numel(), blocks, *operands, out)
+        _launch(kernel, logits, g.numel(), across, *operands, out)
     return out
 
 
-def _launch(kernel, logits, rows, blocks, *operands):
-    """So many blocks for each row; every operand has a part for each row."""
+def _launch(kernel, logits, rows, across, *operands):
+    """So many programs for each row; every operand has a part for each row."""
     classes = logits.shape[-1]
     with on_device_of(logits):
-        for numbers in launches(rows, blocks):
-            kernel[(len(numbers) * blocks,)](
+        for numbers in launches(rows, across):
+            kernel[(len(numbers) * across,)](
                 *(share(x, numbers, x.numel() // rows) for x in operands),
                 classes, compute_type(logits.dtype), _block(classes), **LAUNCH,
             )  # fmt: skip
@@ -155,8 +159,8 @@ def sparse_softmax_cross_entropy(logits, labels):
 def sparse_softmax_cross_entropy_vjp(g, logits, labels, largest, log_sum):
     r"""∂L/∂x_j = g · (softmax(x)_j - [j = c])"""
     classes = logits.shape[-1]
-    blocks = triton.cdiv(classes, _block(classes))
-    return _gradient(_sparse_vjp_kernel, g, logits, labels, largest, log_sum, blocks)
+    across = triton.cdiv(classes, _block(classes))
+    return _gradient(_sparse_vjp_kernel, g, logits, labels, largest, log_sum, across)
 
 
 def softmax_cross_entropy(logits, targets):

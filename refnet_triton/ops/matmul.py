@@ -21,6 +21,7 @@ from refnet_triton.runtime import (
     INTERPRETED,
     LAUNCH,
     arithmetic,
+    blocks,
     check_tensors,
     compute_type,
     launches,
@@ -46,8 +47,7 @@ def _matmul_kernel(a, b, bias, y, saved, m, n, k, a_batch, a_m, a_k, b_batch, b_
     Programs that run at the same time should need the same rows and columns, so that these come from
     the cache: tiles are taken in groups of GROUP rows, down a column of the group, then the next one.
     """
-    across = tl.cdiv(n, N)
-    down = tl.cdiv(m, M)
+    across, down = blocks(n, N), blocks(m, M)
     tile = tl.program_id(0) % (across * down)
     batch = (tl.program_id(0) // (across * down)).to(tl.int64)
     first = tile // (GROUP * across) * GROUP

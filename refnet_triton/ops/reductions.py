@@ -18,11 +18,13 @@ import math
 import torch
 
 from refnet_triton import mathematics, runtime
+from refnet_triton.axes import axes_of, neighbours, three_axes
 from refnet_triton.memory import contiguous, rounded, wide
 from refnet_triton.pointwise import pointwise
 from refnet_triton.runtime import (
     LAUNCH,
     arithmetic,
+    blocks,
     check_tensors,
     compute_type,
     launches,
@@ -77,9 +79,9 @@ MIN = (mathematics.minimum, _min_tile, math.inf)
 @triton.jit
 def _place(parts, inner, COLUMNS: tl.constexpr):
     """(slice and part in one number, that part, first column) of a program."""
-    blocks = (inner - 1) // COLUMNS + 1
-    place = (tl.program_id(0) // blocks).to(tl.int64)
-    return place, place % parts, (tl.program_id(0) % blocks).to(tl.int64) * COLUMNS
+    across = blocks(inner, COLUMNS)
+    place = (tl.program_id(0) // across).to(tl.int64)
+    return place, place % parts, (tl.program_id(0) % across).to(tl.int64) * COLUMNS
 
 
 @triton.jit
@@ -150,14 +152,14 @@ def _reduce(x, outer, length, inner, how, divisor, dtype):
     if y.numel() == 0:
         return y
     rows, columns = _tile(length, inner)
-    blocks = triton.cdiv(inner, columns)
-    parts = _parts(length, rows, outer * blocks)
+    across = triton.cdiv(inner, columns)
+    parts = _parts(length, rows, outer * across)
     part, out = triton.cdiv(length, parts), y
     if parts > 1:
         out = torch.empty((outer, parts, inner), dtype=arithmetic(x.dtype), device=x.device)
     with on_device_of(x):
-        for slices in launches(outer, parts * blocks):
-            _reduce_kernel[(len(slices) * parts * blocks,)](
+        for slices in launches(outer, parts * across):
+            _reduce_kernel[(len(slices) * parts * across,)](
                 share(x, slices, length * inner), share(out, slices, parts * inner),
                 length, inner, parts, part, float(divisor if parts == 1 else 1.0),
                 combine, finish, start, compute_type(x.dtype), rows, columns, **LAUNCH,
@@ -165,22 +167,14 @@ def _reduce(x, outer, length, inner, how, divisor, dtype):
     return y if parts == 1 else _reduce(out, outer, parts, inner, how, divisor, dtype)
 
 
-def _axes(x, axis):
-    """The reduced axes, counted from 0, in ascending order."""
-    if axis is None:
-        return tuple(range(x.ndim))
-    axes = (axis,) if isinstance(axis, int) else axis
-    return tuple(sorted(a % x.ndim for a in axes))
-
-
 def _along(x, axis, keepdims, how, divisor=1.0):
     """A reduction over some axes: neighbouring axes in one go, the last group first."""
     check_tensors("a reduction", x)
-    axes = _axes(x, axis)
+    axes = axes_of(x, axis)
     dtype, y = x.dtype, contiguous(x)
-    groups = _groups(axes)
+    groups = neighbours(axes)
     for begin, end in groups:
-        outer, length, inner = _three_axes(y.shape, begin, end)
+        outer, length, inner = three_axes(y.shape, begin, end)
         shape = [*y.shape[:begin], *[1] * (end - begin), *y.shape[end:]]
         kind, n = (dtype, divisor) if (begin, end) == groups[-1] else (arithmetic(dtype), 1.0)
         y = _reduce(y, outer, length, inner, how, n, kind)
@@ -189,33 +183,17 @@ def _along(x, axis, keepdims, how, divisor=1.0):
     return y.reshape(kept)
 
 
-def _three_axes(shape, begin, end):
-    """(outer, length, inner): how many elements before, in and after the axes begin … end-1."""
-    return math.prod(shape[:begin]), math.prod(shape[begin:end]), math.prod(shape[end:])
-
-
-def _groups(axes):
-    """Runs of neighbouring axes as (begin, end), the last run first: (0, 1, 3) is (3, 4), (0, 2)."""
-    groups = []
-    for axis in axes:
-        if groups and groups[-1][1] == axis:
-            groups[-1] = (groups[-1][0], axis + 1)
-        else:
-            groups.append((axis, axis + 1))
-    return groups[::-1]
-
-
 def spread(g, x, axis, keepdims):
     """g, a result of a reduction of x over `axis`, shaped so that it broadcasts against x."""
     if keepdims:
         return g
-    axes = _axes(x, axis)
+    axes = axes_of(x, axis)
     return g.reshape([1 if i in axes else n for i, n in enumerate(x.shape)])
 
 
 def reduced_count(x, axis):
     """How many elements of x go into each result of a reduction over `axis`."""
-    return math.prod(x.shape[a] for a in _axes(x, axis))
+    return math.prod(x.shape[a] for a in axes_of(x, axis))
 
 
 # --- the ops ----------------------------------------------------------------------------------------
@@ -278,15 +256,15 @@ def _index_of(x, y, axis, keepdims):
     """Where along `axis` the first element equal to y, the extreme, stands."""
     begin, end = (0, x.ndim) if axis is None else (axis % x.ndim, axis % x.ndim + 1)
     x = contiguous(x)
-    outer, length, inner = _three_axes(x.shape, begin, end)
+    outer, length, inner = three_axes(x.shape, begin, end)
     rows, columns = _tile(length, inner)
-    blocks = triton.cdiv(inner, columns)
-    parts = _parts(length, rows, outer * blocks)
+    across = triton.cdiv(inner, columns)
+    parts = _parts(length, rows, outer * across)
     where = torch.empty((outer, parts, inner), dtype=torch.int64, device=x.device)
     if where.numel():
         with on_device_of(x):
-            for slices in launches(outer, parts * blocks):
-                _first_equal_kernel[(len(slices) * parts * blocks,)](
+            for slices in launches(outer, parts * across):
+                _first_equal_kernel[(len(slices) * parts * across,)](
                     share(x, slices, length * inner), share(y, slices, inner),
                     share(where, slices, parts * inner),
                     length, inner, parts, triton.cdiv(length, parts), rows, columns, **LAUNCH,

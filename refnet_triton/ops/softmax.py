@@ -83,7 +83,8 @@ def online_sum(x, columns, COMPUTE: tl.constexpr, BLOCK: tl.constexpr):
     largest = tl.full((), float("-inf"), COMPUTE)
     total = tl.zeros((), COMPUTE)
     for start in range(0, columns, BLOCK):
-        column = start + tl.arange(0, BLOCK)
+        first_column = start  # interpreted: a number, and an array of 64 bits if need be
+        column = first_column + tl.arange(0, BLOCK)
         tile = tl.load(x + column, mask=column < columns, other=float("-inf"))
         tile = widen(tile).to(COMPUTE)
         new = tl.maximum(largest, tl.max(tile, axis=0))
@@ -104,7 +105,8 @@ def _long_softmax_kernel(x, out, columns, LOG: tl.constexpr, COMPUTE: tl.constex
     largest, total = online_sum(x, columns, COMPUTE, BLOCK)
     log_total = mathematics.log(total)
     for start in range(0, columns, BLOCK):
-        column = start + tl.arange(0, BLOCK)
+        first_column = start  # interpreted: a number, and an array of 64 bits if need be
+        column = first_column + tl.arange(0, BLOCK)
         inside = column < columns
         z = widen(tl.load(x + column, mask=inside)).to(COMPUTE) - largest
         if LOG:
@@ -170,7 +172,6 @@ def _each_row(tile_function, long_kernel, log, axis, x, g=None):
                     num_warps=_warps(wide * tall), **LAUNCH,
                 )  # fmt: skip
             else:
-                # a grid has room for 2³¹ rows: of so long ones no memory holds as many
                 operands = (a, out) if b is None else (a, b, out)
                 long_kernel[(rows,)](
                     *operands, columns, log, compute_type(x.dtype), BLOCK, num_warps=8, **LAUNCH
