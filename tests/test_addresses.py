@@ -3,16 +3,23 @@
 Tensors are on the "meta" device: they have a shape, and begin at address 0. Of each launch the last
 program is run in the interpreter, in the sizes of a GPU. What it loads are zeros, what it stores goes
 nowhere; what counts is where. An address computed with 32 bits is negative, or falls short of the end.
+
+The grid counts as well: CUDA takes 65,535 programs along y and z, and fewer than 2³¹ in all. What brings
+a kernel there is not the number of elements alone, but one length that is out of all proportion.
 """
 
 import inspect
+import math
+import operator
+import sys
 
 import numpy as np
 import pytest
 
 from refnet import backend as backends
-from refnet.agreement import all_ops
+from refnet.agreement import all_ops, cases_of
 from refnet.corners import large_cases
+from refnet.errors import ShapeError
 from refnet.op import TABLE
 from refnet.shapes import Spec
 
@@ -35,15 +42,15 @@ class LastProgram:
     kernels got.
     """
 
-    def __init__(self, monkeypatch, integer=0):
+    def __init__(self, monkeypatch, integer=0, whole_loops=True):
         import torch
         from triton.runtime import interpreter
 
         from refnet_triton import accesses, pointwise, runtime
         from refnet_triton.interpreter import check_launch
 
-        self.check_launch = check_launch
-        self.tensors_in = accesses.tensors_in
+        self.tensors_in, self.check_launch = accesses.tensors_in, check_launch
+        self.monkeypatch, self.whole_loops = monkeypatch, whole_loops
         self.interpreter, self.integer = interpreter, integer
         self.reached, self.tensors = [], []
         for module in (runtime, pointwise):
@@ -56,18 +63,21 @@ class LastProgram:
         )
 
     def run(self, launch, arguments, options):
-        self.check_launch(launch.fn.__name__, launch.grid, options.get("num_warps", 4))
         self.tensors += self.tensors_in(arguments)
+        grid = (*launch.grid, 1, 1)[:3]
+        self.check_launch(launch.fn.__name__, grid, options.get("num_warps", 4))
         options = {k: v for k, v in options.items() if k in launch.arg_names}
         scope = self.interpreter._patch_lang(launch.fn)
         try:
             given = inspect.getcallargs(launch.fn, *arguments, **options)
             convert = self.interpreter._implicit_cvt
             given = {k: v if k in launch.constexprs else convert(v) for k, v in given.items()}
-            grid = (*launch.grid, 1, 1)[:3]
             self.interpreter.interpreter_builder.set_grid_dim(*grid)
             self.interpreter.interpreter_builder.set_grid_idx(*(n - 1 for n in grid))
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), self.monkeypatch.context() as patch:
+                for name, module in list(sys.modules.items()):
+                    if name.startswith("refnet_triton.") and not self.whole_loops:
+                        patch.setattr(module, "range", both_ends, raising=False)
                 launch.fn(**given)
         finally:
             scope.restore()
@@ -90,13 +100,28 @@ class LastProgram:
         self.note(pointers, mask)
 
 
-def specs(op, case):
-    """Shape and type of each input of an op in a case; a gradient gets what its op saves."""
-    primal = op.primal or op
+def both_ends(*bounds):
+    """The first and the last two steps of a loop: addresses lie between theirs."""
+    steps = range(*map(operator.index, bounds))
+    return steps if len(steps) < 4 else [*steps[:2], *steps[-2:]]
+
+
+def inputs_of(op, case):
+    """Shape and type of each input of a case, and all attributes of the op that is no gradient."""
     kinds = {"f": "float32", "i": "int64", "u": "int64", "b": "bool"}
     inputs = [np.asarray(x) for x in case.make(np.random.default_rng(0))]
     given = [Spec(x.shape, kinds[x.dtype.kind]) for x in inputs]
-    attributes = {**primal.attributes, **case.attributes}
+    return given, {**(op.primal or op).attributes, **case.attributes}
+
+
+def specs(op, case):
+    """Shape and type of each input of an op in a case; a gradient gets what its op saves."""
+    return specs_of(op, *inputs_of(op, case))
+
+
+def specs_of(op, given, attributes):
+    """The same for inputs of given shapes and types."""
+    primal = op.primal or op
     if op.primal is None:
         return given, attributes
     outputs = primal.infer(given, attributes)
@@ -165,3 +190,75 @@ def test_a_tile_of_very_long_rows(torch, monkeypatch):
     twin(*(torch.empty(shape, device="meta") for shape in ((16, 64), (64, 1 << 28))))
     assert min(first for first, *_ in last.reached) >= 0, "matmul reads before the start: 32 bits"
     assert max(stop for _, stop, _ in last.reached) == ((64 << 28) - 1) * 4
+
+
+# -- one length out of all proportion ---------------------------------------------------------------
+
+ROOM = 1 << 34  # elements of a tensor: 64 GiB in float32, 32 in a half type
+#: the shared pointwise kernel counts all elements by one number, whatever their shape
+ELEMENTWISE = {"activations", "comparisons", "elementwise", "optimizers"}
+#: `pack` has offsets that belong to its lengths; how long the result of the other is, values decide
+FIXED = {"pack", "pack_vjp", "mask_coordinates"}
+
+
+def stretched(op, case):
+    """(length, inputs, attributes) of a case with one of its lengths as large as ROOM allows.
+
+    Wherever inputs have the length, and the attribute `shape`, it is replaced. Where the op does not take
+    what comes out, it is left as it is.
+    """
+    given, attributes = inputs_of(op, case)
+    named = attributes.get("shape", ())
+    for n in sorted({n for s in given for n in s.shape} | set(named)):
+        for length in (1 << e for e in range(34, 16, -1)):
+            inputs = [Spec(_replaced(s.shape, n, length), s.dtype) for s in given]
+            changed = {**attributes, "shape": _replaced(named, n, length)} if named else attributes
+            try:
+                results = (op.primal or op).infer(inputs, changed)
+            except ShapeError:
+                break
+            if all(math.prod(s.shape) <= ROOM for s in (*inputs, *results)):
+                yield n, inputs, changed
+                break
+
+
+def _replaced(shape, n, length):
+    return tuple(length if m == n else m for m in shape)
+
+
+EXTREMES = [op for op in all_ops() if op.file not in ELEMENTWISE and op.name not in FIXED]
+
+
+@pytest.mark.parametrize("op", EXTREMES, ids=lambda op: op.name)
+def test_any_length_may_be_out_of_all_proportion(op, torch, monkeypatch):
+    """A GPU takes the grids, and the last programs stay within the tensors."""
+    from refnet_triton.accesses import extent
+    from refnet_triton.runtime import INTERPRETED, as_on_a_gpu
+
+    if not INTERPRETED.value:
+        pytest.skip("addresses are looked at in the interpreter")
+    twin = backends.get("triton").function(op)
+    seen, complaints = set(), []
+    for case in cases_of(op):
+        for n, given, attributes in stretched(op, case):
+            inputs, attributes = specs_of(op, given, attributes)
+            key = str((inputs, attributes))
+            if key in seen:
+                continue
+            seen.add(key)
+            tensors = [
+                torch.empty(s.shape, dtype=getattr(torch, s.dtype), device="meta") for s in inputs
+            ]
+            with monkeypatch.context() as patch, as_on_a_gpu():
+                last = LastProgram(patch, 0, whole_loops=False)
+                try:
+                    twin(*tensors, **attributes)
+                except Exception as error:
+                    complaints.append(f"{case.name}, {n}: {type(error).__name__}: {error}")
+                    continue
+            extents = [extent(t) for t in last.tensors if t.numel()]
+            for first, stop, size in last.reached:
+                if not any(start <= first and stop + size <= end for start, end in extents):
+                    complaints.append(f"{case.name}, {n}: reaches {first:,} ... {stop + size:,}")
+    assert seen, f"no length of {op.name} can be stretched"
+    assert not complaints, "\n".join(complaints)

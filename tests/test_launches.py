@@ -109,11 +109,19 @@ def test_warps_that_a_program_cannot_have(warps):
 
 
 @interpreted
+def test_options_that_triton_does_not_know():
+    with pytest.raises(BackendError, match="_store_kernel is launched with num_warp; Triton knows"):
+        _store_kernel[(1,)](torch.zeros(1), num_warp=8)
+    _store_kernel[(1,)](torch.zeros(1), num_warps=8, num_stages=2, maxnreg=64, **runtime.LAUNCH)
+
+
+@interpreted
 def test_short_sums_in_a_dot():
     with runtime.as_on_a_gpu():
         assert (product(16, 16, 16) == 16).all()
-        with pytest.raises(Exception, match="sums of 8 terms, and the compiler takes 16"):
+        with pytest.raises(BackendError, match="sums of 8 terms, and the compiler takes 16") as no:
             product(16, 16, 8)
+        assert no.value.__context__ is None  # not wrapped in what the interpreter makes of it
     assert (product(16, 16, 8) == 8).all()
 
 
@@ -124,7 +132,7 @@ def test_tiles_that_no_shared_memory_holds():
         for stages, dtype, k in ((3, torch.float16, 128), (2, torch.float32, 128)):
             assert (product(128, 128, k, dtype, num_stages=stages) == k).all()
             with pytest.raises(
-                Exception, match=r"_dot_kernel has tiles of .* in . stages: 262,144"
+                BackendError, match=r"_dot_kernel has tiles of .* in . stages: 262,144"
             ):
                 product(128, 128, 2 * k, dtype, num_stages=stages if dtype != torch.float16 else 2)
     assert (product(128, 128, 256) == 256).all()
@@ -152,7 +160,8 @@ from refnet_triton.ops import matmul
 from refnet_triton.targets import TARGETS
 
 float32 = [(64, 64, 32, 4, 3), (32, 32, 32, 4, 3), (128, 64, 32, 8, 4)]
-for dtype, tiles in ((torch.bfloat16, TILES[:4]), (torch.float32, float32)):
+through_registers = [(32, 256, 64, 4, 3), (64, 64, 64, 2, 3)]  # few rows; two warps
+for dtype, tiles in ((torch.bfloat16, TILES[:4] + through_registers), (torch.float32, float32)):
     factors = [torch.empty(4096, 4096, dtype=dtype, device="meta") for _ in "ab"]
     for one in tiles:
         launches = []
@@ -165,13 +174,13 @@ for dtype, tiles in ((torch.bfloat16, TILES[:4]), (torch.float32, float32)):
 
 def test_the_shared_memory_is_that_of_the_compiler(compile_only):
     lines = [line.split()[1:] for line in compile_only(SHARED).splitlines() if "tile" in line]
-    assert len(lines) == 7
-    for size, m, n, k, _, stages, taken in (map(int, line) for line in lines):
-        tiles = interpreter.Tiles("_matmul_kernel", stages)
+    assert len(lines) == 9
+    for size, m, n, k, warps, stages, taken in (map(int, line) for line in lines):
+        tiles = interpreter.Tiles("_matmul_kernel", stages, warps)
         factors = np.zeros((m, k), np.float32), np.zeros((k, n), np.float32)
         for x in factors:
             tiles.load(x.shape, size)
-        assert tiles.taken(*factors) == taken, (size, m, n, k, stages)
+        assert tiles.taken(*factors) == taken, (size, m, n, k, warps, stages)
 
 
 # -- what the ops ask for ------------------------------------------------------------------------------
