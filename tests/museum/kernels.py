@@ -239,8 +239,8 @@ PIECES = (
         id="mean-divided-twice",
         title="A path that no test reaches",
         file="refnet_triton/ops/reductions.py",
-        right="x, out, length, inner, part, float(divisor if parts == 1 else 1.0),",
-        wrong="x, out, length, inner, part, float(divisor),",
+        right="length, inner, parts, part, float(divisor if parts == 1 else 1.0),",
+        wrong="length, inner, parts, part, float(divisor),",
         story="""
             A long sum is cut into parts, and a second launch adds up the parts. Only one of the
             two may divide by n. In the interpreter nothing is cut, as programs do not run side by
