@@ -104,6 +104,7 @@ ARRAYS = {
     "an array of one": lambda x, n: (x[:n], x[n // 2 : n // 2 + 1]),
     "half as wide": lambda x, n: (x[:n], other_type(x, "float16")[:n]),
     "half as wide, written": lambda x, n: (other_type(x, "float16")[1 : n + 1], x[:n]),
+    "the other half of each": lambda x, n: (x[:n], other_type(x, "float16")[1 : 2 * n : 2]),
     "integers": lambda x, n: (x[:n], other_type(x, "int32")[:n]),
 }
 NUMBERS = {
@@ -189,11 +190,10 @@ def races(accesses):
     reads, writes = (_bytes([a for a in accesses if a.writes is w]) for w in (False, True))
     if not reads.size or not writes.size:
         return 0
-    first = min(reads[0].min(), writes[0].min())
-    writer = np.full(max(reads[0].max(), writes[0].max()) - first + 1, -1)
-    writer[writes[0] - first] = writes[1]
-    by = writer[reads[0] - first]
-    return int(((by >= 0) & (by != reads[1])).sum())
+    writes = writes[:, np.argsort(writes[0])]
+    found = np.searchsorted(writes[0], reads[0]).clip(max=writes.shape[1] - 1)
+    address, writer = writes[:, found]
+    return int(((address == reads[0]) & (writer != reads[1])).sum())
 
 
 def _bytes(accesses):
@@ -279,6 +279,7 @@ PAIRS = [
 TOGETHER = [
     "one behind", "one before", "far behind", "one behind, another storage", "in place",
     "in place, another storage", "transposed", "every other one, of all", "half as wide", "integers",
+    "the other half of each",
 ]  # fmt: skip
 
 
@@ -348,9 +349,20 @@ def test_no_element_is_stored_twice(op, view):
         lambda x: x[:96].view(4, 2, 12).permute(2, 0, 1)[::3],
         lambda x: x[:96].view(4, 24).diagonal(),
         lambda x: x[:96].view(4, 1, 24)[:, :, ::2],
+        lambda x: x.as_strided((4, 1, 3), (3, 2, 1)),
+        lambda x: x.as_strided((3, 1), (1, 0)),
         lambda x: x[:0].expand(3, 0),
     ],
-    ids=["windows", "windows apart", "permuted", "diagonal", "every other one", "empty"],
+    ids=[
+        "windows",
+        "windows apart",
+        "permuted",
+        "diagonal",
+        "every other one",
+        "a step never taken",
+        "none",
+        "empty",
+    ],
 )
 def test_every_arrangement_without_that_is_written(view):
     triton = backends.get("triton")
