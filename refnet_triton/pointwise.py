@@ -342,7 +342,7 @@ class Pointwise:
         plan, outs, arguments = self._prepare(data, attributes)
         if plan.device.type != DEVICE.type:
             check_tensors(self.__name__, *outs)
-        if plan.meetings and (apart := self._apart(data, plan.meetings)) is not data:
+        if plan.meetings and (apart := self._apart(plan, data, arguments[2])) is not data:
             plan, outs, arguments = self._prepare(apart, attributes)
         if plan.grid[0]:
             with on_device_of(outs[0]):
@@ -405,17 +405,19 @@ class Pointwise:
         ins = tuple(tensors)
         return plan, outs, (self.formula, outs, ins, *scalars, *plan.padding, *plan.arguments)
 
-    def _apart(self, data: tuple, meetings: tuple) -> tuple:
+    def _apart(self, plan: _Plan, data: tuple, tensors: tuple) -> tuple:
         """The data, with a copy of each input that lies in memory which is written.
 
         NumPy's rule: as if all were read before anything is written. Programs run in any order, and
         so do the threads of one. Addresses decide: two storages may share memory. Runs at every call.
         """
-        at = [x.data_ptr() if isinstance(x, torch.Tensor) else 0 for x in data]
-        met = [(i, j) for i, j, low, high, same in meetings
-               if low < (behind := at[j] - at[i]) < high and behind != same]  # fmt: skip
+        at = [x.data_ptr() for x in tensors]
+        met = [(i, j) for i, j, low, high, same in plan.meetings
+               if low < at[j] - at[i] < high and at[j] - at[i] != same]  # fmt: skip
         if not met:
             return data
+        places = [i for i, x in enumerate(data) if isinstance(x, torch.Tensor)]
+        met = [(places[i], places[j]) for i, j in met]
         for i, j in met:
             if j in self._writes and share_elements(data[i], data[j]):
                 raise _shape_error(
@@ -466,8 +468,7 @@ class Pointwise:
             attributes, "".join(out_layouts), layouts, places, compute, wide, block,
         )  # fmt: skip
         padding = (0.0,) * (MAX_NUMBERS - (len(kinds) - len(tensors)))
-        of_tensors = {i: kind for i, kind in enumerate(kinds) if isinstance(kind, tuple)}
-        met = meetings(of_tensors, self._writes, shape) if self._writes else ()
+        met = meetings(tensors, [places[i] for i in self._writes], shape)
         grid = (triton.cdiv(n, block),)
         return _Plan(shape, dtypes, devices[0], grid, met, padding, arguments)
 

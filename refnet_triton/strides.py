@@ -69,28 +69,27 @@ def stored_twice(sizes: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return False
 
 
-def meetings(
-    kinds: dict[int, tuple], writes: tuple[int, ...], shape: tuple[int, ...]
-) -> tuple[tuple, ...]:
+def meetings(kinds: list[tuple], writes: list[int], shape: tuple[int, ...]) -> tuple[tuple, ...]:
     """(i, j, low, high, same): tensor i is written, and j lies in the same memory if it begins more
     than `low` and fewer than `high` bytes behind it.
 
     Unless j is an input and begins `same` bytes behind it: then each element of j is read where it is
     written, and before. `same` is None where that cannot be.
 
-    ``kinds`` has (dtype, shape, strides, device) of each tensor, which broadcast to `shape`.
+    ``kinds`` has (dtype, shape, strides, device) of each tensor, which broadcast to `shape`, and
+    ``writes`` says which of them are written.
     """
-    if 0 in shape or "meta" in {device.type for *_, device in kinds.values()}:
+    if 0 in shape or "meta" in {device.type for *_, device in kinds}:
         return ()  # nothing is written; or there is no memory
-    steps, spans = {}, {}
-    for i, (dtype, sizes, strides, _) in kinds.items():
+    steps, spans = [], []
+    for dtype, sizes, strides, _ in kinds:
         expanded = zip(shape, expand(sizes, strides, shape), strict=True)
-        steps[i] = dtype, [step for n, step in expanded if n > 1]
-        spans[i] = (reach(sizes, strides) + 1) * dtype.itemsize
+        steps.append((dtype, [step for n, step in expanded if n > 1]))
+        spans.append((reach(sizes, strides) + 1) * dtype.itemsize)
     return tuple(
         (i, j, -spans[j], spans[i], 0 if j not in writes and steps[i] == steps[j] else None)
         for i in writes
-        for j in kinds
+        for j in range(len(kinds))
         if i < j or j not in writes
     )
 

@@ -261,10 +261,26 @@ def test_a_race_is_seen_where_the_values_are_right(torch):
         pytest.skip("accesses are looked at in the interpreter")
     x, start = torch.arange(10.0, device=DEVICE), torch.arange(10.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Pointwise, "_apart", lambda self, data, meetings: data)
+        patch.setattr(Pointwise, "_apart", lambda self, plan, data, tensors: data)
         with pytest.raises(AssertionError, match="32 bytes are read by one lane"), racing():
             assign(x[1:], x[:-1])
     assert torch.equal(x[1:].cpu(), start[:-1])
+
+
+@TRITON
+def test_python_numbers_among_the_inputs(torch):
+    """Which tensor overlaps with which is counted without them."""
+    from refnet_triton.ops.optimizers import momentum
+    from refnet_triton.runtime import DEVICE
+
+    start = torch.rand(200, device=DEVICE)
+    x, expected = start.clone(), [start[:100].clone(), start[100:].clone()]
+    momentum(expected[0], 0.5, expected[1], start[150].clone())
+    with racing():
+        momentum(x[:100], 0.5, x[100:], x[150])
+    assert torch.equal(x, torch.cat(expected))
+    with pytest.raises(ShapeError, match="overwrites theta and velocity"):
+        momentum(x[:100], 0.5, x[99:199], 0.1)
 
 
 # -- what is written ---------------------------------------------------------------------------------

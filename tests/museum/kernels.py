@@ -163,7 +163,8 @@ PIECES = (
         id="written-while-read",
         title="A matrix assigned its own transpose",
         file="refnet_triton/pointwise.py",
-        right="        if plan.meetings and (apart := self._apart(data, plan.meetings)) is not data:\n"
+        right="        if plan.meetings "
+        "and (apart := self._apart(plan, data, arguments[2])) is not data:\n"
         "            plan, outs, arguments = self._prepare(apart, attributes)\n",
         wrong="",
         story="""
