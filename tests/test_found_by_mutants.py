@@ -205,7 +205,9 @@ def test_programs_are_counted_over_all_slices_and_blocks(torch, grids, gpu_sizes
     from refnet_triton.ops.reductions import argmax, sum
 
     x = torch.zeros(3, 2049, 130)
-    assert grids(sum, x, 1)[0] == (27,)  # 3 slices; 2049 rows, 64 at a time, 16 times: 3 parts; 3 blocks
+    assert grids(sum, x, 1)[0] == (
+        27,
+    )  # 3 slices; 2049 rows, 64 at a time, 16 times: 3 parts; 3 blocks
     assert grids(argmax, x, 1)[-1] == (27,)
 
 

@@ -380,9 +380,7 @@ def test_a_trace_as_text():
     ]  # fmt: skip
     assert trace_text(transpose) == ["", "no kernel writes y: a view of an input"]
     lines = trace_text(column_sum)
-    assert lines[0].startswith(
-        "launch 1: _reduce_kernel, grid 1, programs 0 to 0; stores: "
-    )
+    assert lines[0].startswith("launch 1: _reduce_kernel, grid 1, programs 0 to 0; stores: ")
     assert lines[-2:] == ["y (5,), output, each element written once", "  0 0 0 0 0"]
 
 
