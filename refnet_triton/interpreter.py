@@ -136,19 +136,18 @@ def refuse_what_a_gpu_refuses() -> None:
     @functools.wraps(launch)
     def checked_launch(self: Any, *args: Any, **options: Any) -> Any:
         nonlocal tiles
-        before, grid = tiles, self.grid
+        before, grid, name = tiles, self.grid, self.fn.__name__
+        as_on_a_gpu = not runtime.few_programs
+        warps = options.get("num_warps", 4) if as_on_a_gpu else 4
 
         def checked_grid(arguments: Any) -> Any:
             found = grid(arguments) if callable(grid) else grid
-            warps = 4 if runtime.few_programs else options.get("num_warps", 4)
-            check_launch(self.fn.__name__, found, warps)
+            check_launch(name, found, warps)
             return found
 
         self.grid = checked_grid
-        stages = options.get("num_stages", 3)
-        check_options(self.fn.__name__, self.arg_names, options)
-        warps = options.get("num_warps", 4)
-        tiles = None if runtime.few_programs else Tiles(self.fn.__name__, stages, warps)
+        check_options(name, self.arg_names, options)
+        tiles = Tiles(name, options.get("num_stages", 3), warps) if as_on_a_gpu else None
         try:
             return launch(self, *args, **options)
         except interpreter.InterpreterError as error:

@@ -425,7 +425,7 @@ class Pointwise:
                     "memory: an element cannot become two numbers"
                 )
         inputs = {j for _, j in met if j not in self._writes}
-        return tuple(_copied(x) if i in inputs else x for i, x in enumerate(data))
+        return tuple(copied(x) if i in inputs else x for i, x in enumerate(data))
 
     def _make_plan(self, kinds: tuple, attributes: tuple, few_programs: bool) -> _Plan:
         """Everything else. Runs once for each combination of types, shapes, strides and sizes.
@@ -537,6 +537,6 @@ def copy_(dst, src):
     return src
 
 
-def _copied(x: torch.Tensor) -> torch.Tensor:
+def copied(x: torch.Tensor) -> torch.Tensor:
     """x in memory of its own, by a kernel of ours: a captured CUDA graph copies it anew each time."""
     return copy_(torch.empty(x.shape, dtype=x.dtype, device=x.device), x)

@@ -23,6 +23,9 @@ from typing import Any
 
 import torch
 
+from refnet_triton import interpreter
+from refnet_triton.interpreter import MOST_PROGRAMS
+
 _NO_GPU = not torch.cuda.is_available()
 _COMPILE_ONLY = os.environ.get("REFNET_COMPILE_ONLY") == "1"
 
@@ -102,9 +105,6 @@ def _backend_error(message: str) -> Exception:
     from refnet.errors import BackendError
 
     return BackendError(message)
-
-
-MOST_PROGRAMS = (1 << 31) - 1  # along the first axis of a grid; along the others, 65,535
 
 
 def launches(count: int, programs: int) -> list[range]:
@@ -228,6 +228,4 @@ def narrow(y, dtype: tl.constexpr):
 
 
 if INTERPRETED.value:
-    from refnet_triton import interpreter
-
     interpreter.mend()

@@ -391,7 +391,7 @@ def test_a_page_that_cannot_be_drawn_stops_nothing(monkeypatch, tmp_path, capsys
 
 
 def test_json_has_no_infinity(tmp_path):
-    report = main.as_data({"x": [float("inf"), 1.5, None, True], ("a", 1): Path("b")})
+    report = results.as_data({"x": [float("inf"), 1.5, None, True], ("a", 1): Path("b")})
     results.write(tmp_path / "a.json", report)
     found = json.loads((tmp_path / "a.json").read_text())
     assert found == {"x": ["inf", 1.5, None, True], "('a', 1)": "b"}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import Any, NamedTuple
 
@@ -84,7 +84,6 @@ class Goal:
     most: float = math.inf
     mean: float = -math.inf  # what their geometric mean has to reach besides
     unit: str = "x"
-    task: str = field(default="rows", compare=False)  # which part of the benchmark finds it
 
     def rows_among(self, specs: Sequence[Spec]) -> list[Spec]:
         """The rows it needs, the most important ones first, each beside the one it is compared with."""
@@ -228,17 +227,15 @@ GOALS = [
          Rows(["adam", "sgd"], ["optimizers"]), least=95, unit=COPY),
     Goal("adam: torch's fused one over it", BANDWIDTH, "eager",
          Rows(["adam"], dtypes=SINGLE), least=1.0),
-    Goal(MANY_TENSORS, LAUNCH, _many_tensors, most=100, unit="us of host", task="host"),
+    Goal(MANY_TENSORS, LAUNCH, _many_tensors, most=100, unit="us of host"),
     Goal("LSTM and GRU cells and sequences", BANDWIDTH, least=92, unit=COPY),
     Goal("convolution", GEMM, least=0.85, unit="x cuDNN"),
     Goal("reductions", BANDWIDTH, "percent",
          Rows(["sum", "max", "mean"], ["reductions"]), least=95, unit=COPY),
     Goal("pooling", BANDWIDTH, least=95, unit=COPY),
-    Goal("what Python costs for one op", LAUNCH, _host, most=10, unit="us", task="host"),
-    Goal("training step: torch.compile over it", LAUNCH, _training(COMPILED), least=1.0,
-         task="training"),
-    Goal("training step: torch eager over it", LAUNCH, _training(EAGER), least=3.0,
-         task="training"),
+    Goal("what Python costs for one op", LAUNCH, _host, most=10, unit="us"),
+    Goal("training step: torch.compile over it", LAUNCH, _training(COMPILED), least=1.0),
+    Goal("training step: torch eager over it", LAUNCH, _training(EAGER), least=3.0),
 ]  # fmt: skip
 
 

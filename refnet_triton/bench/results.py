@@ -11,6 +11,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,11 @@ def remarks(rows: Sequence[Row]) -> list[str]:
 # -- where and with what it ran --------------------------------------------------------------------
 
 
-def _output(*command: str) -> str | None:
+def output(*command: str, seconds: float = 30.0) -> str | None:
+    """What a program prints; None if it is not here, fails, or takes too long."""
     try:
         done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+            command, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -95,8 +97,8 @@ def surroundings() -> dict[str, Any]:
         "measurement": ON_GPU,
         "device": f"no GPU, interpreted on {platform.machine()}",
         "versions": {"python": platform.python_version(), **versions},
-        "commit": _output("git", "rev-parse", "HEAD") or os.environ.get("REFNET_COMMIT"),
-        "uncommitted_changes": _output(
+        "commit": output("git", "rev-parse", "HEAD") or os.environ.get("REFNET_COMMIT"),
+        "uncommitted_changes": output(
             "git", "status", "--porcelain", "--", "refnet", "refnet_triton"
         ),
         "sources_sha256": digest.hexdigest(),
@@ -110,15 +112,26 @@ def surroundings() -> dict[str, Any]:
             "capability": f"{properties.major}.{properties.minor}",
             "multiprocessors": properties.multi_processor_count,
             "memory_bytes": properties.total_memory,
-            "driver": (_output(*query) or "").partition("\n")[0],
+            "driver": (output(*query) or "").partition("\n")[0],
             "cuda": torch.version.cuda or torch.version.hip,
         }
     return found
 
 
+def as_data(value: Any) -> Any:
+    """Rows as dicts, paths as text, NaN and infinity as words: what JSON has."""
+    if isinstance(value, Row):
+        value = asdict(value)
+    if isinstance(value, dict):
+        return {str(key): as_data(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_data(item) for item in value]
+    return plain(value) if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+
+
 def write(path: Path, report: dict[str, Any]) -> None:
     """Write as JSON: the old file or the new one, whole, is there at any moment."""
-    replace_file(path, json.dumps(plain(report), indent=1, allow_nan=False).encode())
+    replace_file(path, json.dumps(as_data(report), indent=1, allow_nan=False).encode())
 
 
 def place_for(folder: Path, report: dict[str, Any]) -> Path:

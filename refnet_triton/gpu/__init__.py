@@ -1,8 +1,8 @@
 """One command for a machine that has a GPU: check, test, time and tune the kernels.
 
-    python -m refnet_triton.gpu                             # or: make gpu; under 9 minutes
-    python -m refnet_triton.gpu --parts goals               # what there is a goal for; under 4
-    python -m refnet_triton.gpu --parts smoke               # does every kernel run? half a minute
+    python -m refnet_triton.gpu                             # or: make gpu; made for 9 minutes
+    python -m refnet_triton.gpu --parts goals               # what there is a goal for; made for 4
+    python -m refnet_triton.gpu --parts smoke               # does every kernel run? made for 30 s
     python -m refnet_triton.gpu --parts bench --ops relu    # some of it
     python -m refnet_triton.gpu --out FOLDER --budget 300   # where to, and how many seconds in all
 

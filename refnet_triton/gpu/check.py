@@ -142,7 +142,7 @@ def check(ops: Sequence[Op], workers: int, deadline: float, place: Path) -> Repo
 
 
 def smoke(ops: Sequence[Op], workers: int, deadline: float, place: Path) -> Report:
-    """Every kernel once in every type: two cases an op, and products in the sizes of the benchmark."""
+    """Every kernel once in every type: a few cases an op, and products as large as are timed."""
     products = [spec for spec in specs(not ON_GPU, [op.name for op in ops]) if _is_large(spec)]
     large: list[Any] = []
     errors: list[str] = []

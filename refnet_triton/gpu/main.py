@@ -8,14 +8,12 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import refnet_triton.gpu
 from refnet.agreement import all_ops
 from refnet.op import Op
-from refnet.report import plain
 from refnet_triton.bench import page, results
 from refnet_triton.bench.results import ROOT
 from refnet_triton.bench.timing import ON_GPU
@@ -50,31 +48,20 @@ class Run:
     def note(self, line: str, facts: Any) -> None:
         """Put what a line is about on the disk, then print it."""
         if facts is not None:
-            self.noted.append(as_data(facts))
+            self.noted.append(results.as_data(facts))
             with open(self.journal, "a", encoding="utf-8") as file:
                 file.write(json.dumps(self.noted[-1]) + "\n")
         say(line)
 
     def write(self, path: Path) -> None:
         """All that has been found so far."""
-        results.write(path, as_data(self.report))
+        results.write(path, self.report)
 
     def close(self) -> None:
         """Write the report, which holds all that stands in the journal."""
         self.write(self.place)
         for path in (self.journal, self.place.with_suffix(".partial")):
             path.unlink(missing_ok=True)
-
-
-def as_data(value: Any) -> Any:
-    """Rows as dicts, paths as text, NaN and infinity as words: what JSON has."""
-    if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
-    if isinstance(value, dict):
-        return {str(key): as_data(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [as_data(item) for item in value]
-    return plain(value) if isinstance(value, (bool, int, float, str, type(None))) else str(value)
 
 
 PARTS: dict[str, tuple[Part, Callable[[Report], list[str]]]] = {

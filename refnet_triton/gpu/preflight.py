@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sysconfig
 from pathlib import Path
 
+from refnet_triton.bench.results import output
 from refnet_triton.bench.timing import ON_GPU
 
 # isort: split
@@ -91,9 +91,5 @@ def _kernel() -> list[str]:
 
 
 def _said(*command: str) -> str:
-    """What a program prints; "" if it is not here or fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
+    """What a program prints, soon; "" otherwise."""
+    return output(*command, seconds=5.0) or ""

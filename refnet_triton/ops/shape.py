@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 
+from refnet_triton.memory import contiguous
 from refnet_triton.ops.reductions import sum_to
 from refnet_triton.pointwise import copy_
 
@@ -22,9 +23,7 @@ def _zeros(shape, like):
 
 def reshape(x, shape=(-1,)):
     r"""y: the elements of x, in row-major order, in another shape. -1 is worked out."""
-    if not x.is_contiguous():
-        x = copy_(_empty(x.shape, x), x)
-    return x.view(shape)
+    return contiguous(x).view(shape)
 
 
 def reshape_vjp(g, x, shape=(-1,)):
