@@ -64,6 +64,8 @@ def _upstream(y: Tensor, upstream: Any) -> Tensor:
     if upstream is None:
         return TABLE["full_like"](y, value=1.0)
     start = lift(upstream, y.backend, y)
+    if isinstance(start, Variable):  # it may be the gradient of something: then it is read here
+        start = TABLE["identity"](start)
     if not agree(y.shape, start.shape):
         raise ShapeError(f"upstream has shape {start.shape}, but y has shape {y.shape}")
     return start
@@ -77,6 +79,8 @@ def _scope(node: Node) -> str:
 def _differentiable(node: Node) -> Iterable[Tensor]:
     """The inputs of a node that gradients flow to."""
     op = node.op
+    if node.detached:
+        return ()
     if op.primal is not None:  # a gradient depends on all it was given, and `_backward` says so
         return node.inputs
     if op.variadic:
@@ -113,7 +117,7 @@ def _require_unchanged(node: Node) -> None:
         return
     saved = list(node.saved())
     for name, t in zip(vjp.names(len(saved) + 1)[1:], saved, strict=True):
-        if isinstance(t, Variable) and t.changed > node.serial and name not in vjp.shape_of:
+        if isinstance(t, Variable) and t.changed_since(node) and name not in vjp.shape_of:
             raise GradientError(
                 f"{node.op.name} read variable {t.name!r}, which has been assigned since: compute the "
                 "result again, then its gradients"

@@ -70,6 +70,9 @@ class Op:
         Which inputs gradients flow to: all, unless the row says otherwise (labels have none).
     writes
         Which inputs are overwritten in place. Empty for all but the update rules, θ ← θ - η g.
+    views
+        Inputs in whose memory a result may lie, on any backend: x of a transposition, g of the
+        gradient of a sum. All other results have memory of their own.
     cases, error
         The inputs to try, and the bound on the error that every backend has to hold.
     kinks
@@ -97,6 +100,7 @@ class Op:
         outputs: str = "y",
         wrt: str | None = None,
         writes: str = "",
+        views: str = "",
         cases: Cases | None = None,
         error: Bound | None = None,
         kinks: Sequence[Kink] = (),
@@ -118,6 +122,8 @@ class Op:
         self.saves = tuple(saves.split())
         self.wrt = self.inputs if wrt is None else tuple(wrt.split())
         self.writes = tuple(writes.split())
+        self.views = tuple(views.split())
+        self.shares = self.views + self.writes
         self.cases = cases
         self.error = error
         self.kinks = tuple(kinks)

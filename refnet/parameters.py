@@ -61,6 +61,8 @@ class Parameters:
             shape = tuple(n or 0 for n in variable.shape)
             variable.value = theta[start : start + variable.size].reshape(shape)
             variable.backend = self.theta.backend
+            variable.overlaps = (self.theta,)
+        self.theta.overlaps = tuple(self.variables)
         self._views = [variable.value for variable in self.variables]
 
     def holds(self, variables: Sequence[Variable]) -> bool:

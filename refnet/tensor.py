@@ -1,5 +1,8 @@
 """Tensor: a value, and the op and inputs that made it. apply() makes one.
 
+**A value stays what it is; only a Variable changes.** So what is read from a variable, x.T as well as
+x.numpy(), is in memory of its own: what is written to the variable afterwards does not show in it.
+
 **Known values run now; placeholders wait.** `apply(op, inputs)` records a node. If every input has a
 value, the op runs at once (eager). If one waits for a session, as placeholders do, the result waits
 too, and its node stands in the same graph; its shape and type are known already. Either way the
@@ -50,10 +53,22 @@ class Node:
     """One application of an op: its inputs, its attributes, and its results if they are known.
 
     `count` is the number of results. `serial` counts the applications: sorted by it, nodes stand in
-    the order they were recorded in. `promise` is what a graph knows of a node that waits.
+    the order they were recorded in. `promise` is what a graph knows of a node that waits. `detached`
+    is True if no gradient flows through it. Of a gradient, `since` is the serial of the node it is the
+    gradient of.
     """
 
-    __slots__ = ("attributes", "count", "inputs", "op", "promise", "serial", "values")
+    __slots__ = (
+        "attributes",
+        "count",
+        "detached",
+        "inputs",
+        "op",
+        "promise",
+        "serial",
+        "since",
+        "values",
+    )
 
     def __init__(
         self,
@@ -70,6 +85,8 @@ class Node:
         self.attributes = attributes
         self.values = values
         self.promise: Promise | None = None
+        self.detached = False
+        self.since: int | None = None
 
     def __repr__(self) -> str:
         return f"<node {self.promise.name if self.promise else self.serial}: {self.op.name}>"
@@ -87,6 +104,11 @@ class Node:
             return tuple([self.output(i) for i in range(self.count)])
         backend = self.inputs[0].backend
         return tuple([Tensor(v, backend, self, i) for i, v in enumerate(self.values)])
+
+    @property
+    def written(self) -> list[Variable]:
+        """The variables it overwrites."""
+        return variables_among(self.op.writes, self.op, self.inputs)
 
     def saved(self) -> Iterable[Tensor]:
         """What the op's gradient needs: inputs and outputs, by the names its row gives."""
@@ -207,14 +229,21 @@ class Tensor(Operators):
         return (id(self), -1) if self.node is None else (id(self.node), self.index)
 
     def known(self) -> Array:
-        """The backend's array; an error for a tensor that waits."""
+        """The backend's array itself, which of a Variable changes; an error for a tensor that waits."""
         if self.value is None:
             raise NotReadyError(f"{self!r} has no value yet: a Session runs its graph")
         return self.value
 
+    def read(self) -> Array:
+        """The value as an array of the backend that stays what it is: of a Variable, a copy."""
+        return self.known()
+
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The value as a NumPy array, to be read only: the memory may be the tensor's own."""
-        array = self.backend.numpy(self.known()).view()
+        """The value as a NumPy array, to be read only: the memory may be the tensor's own.
+
+        Of a Variable it is a copy, which stays what it is when the variable is assigned.
+        """
+        array = self.backend.numpy(self.read()).view()
         array.flags.writeable = False
         return array
 
@@ -235,15 +264,15 @@ class Tensor(Operators):
         return np.array(self.numpy(), dtype=dtype, copy=bool(copy) or None)
 
     def __dlpack__(self, **options: Any) -> Any:
-        """The value for another library, without a copy: ``torch.from_dlpack(x)``."""
-        return self._exported().__dlpack__(**options)
+        """The value for another library, ``torch.from_dlpack(x)``, without a copy.
+
+        Of a Variable it is a copy. Who wants its memory, which changes, asks for it:
+        ``torch.from_dlpack(w.known())``.
+        """
+        return _with_axes(self.read()).__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self._exported().__dlpack_device__()
-
-    def _exported(self) -> Any:
-        value = self.known()
-        return np.asarray(value) if isinstance(value, np.generic) else value
+        return _with_axes(self.known()).__dlpack_device__()
 
     def __index__(self) -> int:
         return self.numpy().__index__()
@@ -320,7 +349,7 @@ class Variable(Tensor):
     Variable([3., 4.], shape=(2,), dtype=float32, name='w')
     """
 
-    __slots__ = ("changed", "initial", "trainable")
+    __slots__ = ("changed", "initial", "overlaps", "trainable")
 
     def __init__(
         self,
@@ -334,6 +363,7 @@ class Variable(Tensor):
         super().__init__(None if graphs else leaf.value, leaf.backend, name=name)
         self.trainable = trainable
         self.changed = -1  # when it was last overwritten, counted as the nodes are
+        self.overlaps: Sequence[Variable] = ()  # what changes with it: θ and the weights in it
         self.initial: np.ndarray[Any, Any] | None = None
         if graphs:
             self.initial = leaf.numpy()
@@ -360,7 +390,25 @@ class Variable(Tensor):
 
     def note_change(self) -> None:
         """What was computed from the value before is out of date: its gradients cannot be had."""
-        self.changed = next(_serial)
+        now = next(_serial)
+        for variable in (self, *self.overlaps):
+            variable.changed = now
+
+    def changed_since(self, node: Node) -> bool:
+        """Whether it was overwritten after a node that has its values read it."""
+        return node.values is not None and self.changed > node.serial
+
+    def read(self) -> Array:
+        return self.backend.array(self.known())
+
+    def detach(self) -> Tensor:
+        """The value as it is now: gradients stop here. A recorded step reads it anew at each run."""
+        node = Node(TABLE["identity"], (self,), {}, (self.read(),), 1)
+        node.detached = True
+        return node.output(0)
+
+    def __copy__(self) -> Variable:
+        return Variable(self, None, self.name, self.trainable, self.backend)
 
     def __iadd__(self, other: Any) -> Any:
         raise ArgumentError(
@@ -460,6 +508,8 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
         if mixed:
             raise _two_backends(op, tensors)
         values = _run(op, tensors, attributes)
+        if op.shares and variables_among(op.shares, op, tensors):
+            values = tuple([v if v is None else backend.array(v) for v in values])
         node = Node(op, tensors, attributes, values, len(values))
     outputs = node.outputs()
     return outputs[0] if len(outputs) == 1 else outputs
@@ -520,10 +570,21 @@ def _run(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> tup
     except TypeError as error:
         types = ", ".join(t.dtype for t in tensors)
         raise DTypeError(f"{op.name}: {error} (inputs of type {types})") from error
-    for name, t in zip(op.inputs, tensors, strict=False):
-        if name in op.writes and isinstance(t, Variable):
-            t.note_change()
+    if op.writes:
+        for variable in variables_among(op.writes, op, tensors):
+            variable.note_change()
     return values if isinstance(values, tuple) else (values,)
+
+
+def variables_among(names: Sequence[str], op: Op, tensors: Sequence[Tensor]) -> list[Variable]:
+    """The variables among an op's inputs of these names."""
+    given = zip(op.names(len(tensors)), tensors, strict=True)
+    return [t for name, t in given if name in names and isinstance(t, Variable)]
+
+
+def _with_axes(value: Array) -> Array:
+    """A scalar of NumPy's as an array without axes, which other libraries take."""
+    return np.asarray(value) if isinstance(value, np.generic) else value
 
 
 def lift(x: Any, backend: Backend, like: Tensor | None) -> Tensor:

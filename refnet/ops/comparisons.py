@@ -122,13 +122,13 @@ def where_vjp(g, condition, a, b):
 CASTS = replace(unary(variants=({"dtype": "float64"},)), large=(large((MANY,), dtype="float64"),))
 
 
-@op(cases=CASTS, saves="x", error=ulp(0.5))
+@op(cases=CASTS, saves="x", error=ulp(0.5), views="x")
 def cast(x, dtype="float32"):
     r"""y = x as numbers of another type, rounded to the nearest"""
     return np.asarray(x).astype(dtype)
 
 
-@cast.vjp(shape_of="x")
+@cast.vjp(shape_of="x", views="g")
 def cast_vjp(g, x, dtype="float32"):
     r"""∂L/∂x = g, in the type of x"""
     return np.asarray(g).astype(np.result_type(x))

@@ -22,7 +22,7 @@ def add(a, b):
     return a + b
 
 
-@add.vjp(error=summed_to_inputs(lambda g, a, b: (g, g)), shape_of="a b")
+@add.vjp(error=summed_to_inputs(lambda g, a, b: (g, g)), shape_of="a b", views="g")
 def add_vjp(g, a, b):
     r"""∂L/∂a = g,  ∂L/∂b = g"""
     return sum_to(g, np.shape(a)), sum_to(g, np.shape(b))
@@ -34,7 +34,7 @@ def subtract(a, b):
     return a - b
 
 
-@subtract.vjp(error=summed_to_inputs(lambda g, a, b: (g, g)), shape_of="a b")
+@subtract.vjp(error=summed_to_inputs(lambda g, a, b: (g, g)), shape_of="a b", views="g")
 def subtract_vjp(g, a, b):
     r"""∂L/∂a = g,  ∂L/∂b = -g"""
     return sum_to(g, np.shape(a)), sum_to(-g, np.shape(b))

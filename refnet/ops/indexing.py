@@ -20,7 +20,7 @@ from refnet.op import op
 from refnet.shapes import Spec, agree, broadcast, indexed, moved_back
 
 
-@op(cases=slices(), saves="x", error=exact(), shape=indexed)
+@op(cases=slices(), saves="x", error=exact(), shape=indexed, views="x")
 def index(x, key=...):
     r"""y = x[key], for integers, slices, None (a new axis) and ... (all other axes)"""
     return x[key]
@@ -89,7 +89,7 @@ def _positions(x, indices, axes):
     return columns
 
 
-@op(cases=picks(), saves="x indices", wrt="x", error=exact(), shape=_gathered)
+@op(cases=picks(), saves="x indices", wrt="x", error=exact(), shape=_gathered, views="x")
 def gather(x, indices, axes=(0,), at=0):
     r"""y = x[..., i_1, ..., i_2, ...], where i_j = indices[..., j] counts along axis axes[j]
 

@@ -48,19 +48,19 @@ def _mean_terms(x, axis=None, keepdims=False):
     return n, total / builtins.max(n, 1)
 
 
-@op(cases=reduction(), saves="x", error=rounded_sum(2, _terms), shape=reduced)
+@op(cases=reduction(), saves="x", error=rounded_sum(2, _terms), shape=reduced, views="x")
 def sum(x, axis=None, keepdims=False):
     r"""y = Σ_i x_i"""
     return np.sum(x, axis, keepdims=keepdims)
 
 
-@sum.vjp(error=exact(), shape_of="x")
+@sum.vjp(error=exact(), shape_of="x", views="g")
 def sum_vjp(g, x, axis=None, keepdims=False):
     r"""∂L/∂x_i = g: every term of a sum passes on the whole of g."""
     return stretched(spread(g, x, axis, keepdims), x)
 
 
-@op(cases=reduction(), saves="x", error=rounded_sum(2, _mean_terms), shape=reduced)
+@op(cases=reduction(), saves="x", error=rounded_sum(2, _mean_terms), shape=reduced, views="x")
 def mean(x, axis=None, keepdims=False):
     r"""y = (1/n) Σ_i x_i"""
     return np.sum(x, axis, keepdims=keepdims) / reduced_count(x, axis)
@@ -79,6 +79,7 @@ def mean_vjp(g, x, axis=None, keepdims=False):
     error=exact(),
     shape=reduced,
     kinks=[Kink(([1.0, 1.0],), "mean", {"axis": 0})],
+    views="x",
 )
 def max(x, axis=None, keepdims=False):
     r"""y = max_i x_i. NaN if any x_i is NaN."""
@@ -99,6 +100,7 @@ def max_vjp(g, x, y, axis=None, keepdims=False):
     error=exact(),
     shape=reduced,
     kinks=[Kink(([1.0, 1.0],), "mean", {"axis": 0})],
+    views="x",
 )
 def min(x, axis=None, keepdims=False):
     r"""y = min_i x_i. NaN if any x_i is NaN."""
@@ -161,7 +163,7 @@ def _sum_to_terms(x, shape=()):
     return np.size(x) / builtins.max(1, math.prod(shape)), sum_to(np.abs(x), shape)
 
 
-@op(cases=SUM_TO, saves="x", error=rounded_sum(2, _sum_to_terms), shape=summed_to)
+@op(cases=SUM_TO, saves="x", error=rounded_sum(2, _sum_to_terms), shape=summed_to, views="x")
 def sum_to(x, shape=()):
     r"""x summed over the axes along which `shape` was stretched to x's shape: undoes broadcasting."""
     if np.shape(x) == shape:
@@ -172,7 +174,7 @@ def sum_to(x, shape=()):
     return np.reshape(total, shape)
 
 
-@sum_to.vjp(error=exact(), shape_of="x")
+@sum_to.vjp(error=exact(), shape_of="x", views="g")
 def sum_to_vjp(g, x, shape=()):
     r"""∂L/∂x: g, stretched to x's shape."""
     return stretched(g, x)

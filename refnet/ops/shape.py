@@ -59,13 +59,13 @@ RESHAPES = _arrangements(
 )
 
 
-@op(cases=RESHAPES, saves="x", error=exact(), shape=reshaped)
+@op(cases=RESHAPES, saves="x", error=exact(), shape=reshaped, views="x")
 def reshape(x, shape=(-1,)):
     r"""y: the elements of x, in row-major order, in another shape. -1 is worked out."""
     return np.reshape(x, shape)
 
 
-@reshape.vjp(shape=moved_back, shape_of="x")
+@reshape.vjp(shape=moved_back, shape_of="x", views="g")
 def reshape_vjp(g, x, shape=(-1,)):
     r"""∂L/∂x: g in the shape of x"""
     return np.reshape(g, np.shape(x))
@@ -84,13 +84,13 @@ TRANSPOSES = _arrangements(
 )
 
 
-@op(cases=TRANSPOSES, error=exact(), shape=transposed)
+@op(cases=TRANSPOSES, error=exact(), shape=transposed, views="x")
 def transpose(x, axes=None):
     r"""y: the axes of x in another order, reversed if none is given"""
     return np.transpose(x, axes)
 
 
-@transpose.vjp(shape=transposed)
+@transpose.vjp(shape=transposed, views="g")
 def transpose_vjp(g, axes=None):
     r"""∂L/∂x: the axes of g put back in order"""
     return np.transpose(g, None if axes is None else tuple(np.argsort(axes)))
@@ -115,7 +115,7 @@ def concatenate(*xs, axis=0):
     return np.concatenate(xs, axis)
 
 
-@concatenate.vjp(shape=moved_back, shape_of="xs")
+@concatenate.vjp(shape=moved_back, shape_of="xs", views="g")
 def concatenate_vjp(g, *xs, axis=0):
     r"""∂L/∂x_i: the part of g where x_i lies"""
     ends = np.cumsum([np.shape(x)[axis] for x in xs])
@@ -141,7 +141,7 @@ def stack(*xs, axis=0):
     return np.stack(xs, axis)
 
 
-@stack.vjp(shape=stacked_vjp)
+@stack.vjp(shape=stacked_vjp, views="g")
 def stack_vjp(g, axis=0):
     r"""∂L/∂x_i: slice i of g"""
     return tuple(np.moveaxis(g, axis, 0))
@@ -164,6 +164,7 @@ STRETCHES = _arrangements(
     saves="x",
     error=exact(),
     shape=stretched,
+    views="x",
 )
 def broadcast_to(x, shape=()):
     r"""y: x repeated along axes of length 1 and along new leading axes"""
@@ -171,7 +172,7 @@ def broadcast_to(x, shape=()):
 
 
 @broadcast_to.vjp(
-    error=summed_to_inputs(lambda g, x, shape=(): (g,)), shape=moved_back, shape_of="x"
+    error=summed_to_inputs(lambda g, x, shape=(): (g,)), shape=moved_back, shape_of="x", views="g"
 )
 def broadcast_to_vjp(g, x, shape=()):
     r"""∂L/∂x: g summed over the copies"""
@@ -195,7 +196,7 @@ def pad(x, pad_width=(), value=0.0):
     return np.pad(x, pad_width, constant_values=value)
 
 
-@pad.vjp(shape=moved_back, shape_of="x")
+@pad.vjp(shape=moved_back, shape_of="x", views="g")
 def pad_vjp(g, x, pad_width=(), value=0.0):
     r"""∂L/∂x: g without the border"""
     return g[
@@ -242,7 +243,7 @@ def pack(*xs, offsets=(), size=0):
     return y
 
 
-@pack.vjp(shape=moved_back, shape_of="xs")
+@pack.vjp(shape=moved_back, shape_of="xs", views="g")
 def pack_vjp(g, *xs, offsets=(), size=0):
     r"""∂L/∂x_i: the part of g where x_i lies, in the shape of x_i"""
     parts = zip(xs, offsets, strict=True)
