@@ -138,4 +138,5 @@ def _backward(
         attributes["wrt"] = tuple(n for n, needed in zip(op.wrt, on_path, strict=True) if needed)
     results = apply(vjp, (g, *node.saved()), attributes)
     results = results if isinstance(results, tuple) else (results,)
+    results[0].node.since = node.serial
     return [(t, dx) for t, dx, needed in zip(inputs, results, on_path, strict=True) if needed]

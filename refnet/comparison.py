@@ -126,7 +126,10 @@ def compare(
         results = []
         for side in (0, 1):
             made = sides[side].function(node.op)(*given[side], **node.attributes)
-            results.append(made if isinstance(made, tuple) else (made,))
+            made = made if isinstance(made, tuple) else (made,)
+            if node.op.views:  # it may be a view of a variable that is overwritten later
+                made = tuple(y if y is None else sides[side].array(y) for y in made)
+            results.append(made)
             known[side] |= {(id(node), i): y for i, y in enumerate(results[side])}
         found.append(_compared(node, before, results, sides))
     return Comparison((first.name, second.name), found)

@@ -125,9 +125,12 @@ def _within(p: Any) -> Any:
 
 
 def _before(activation: str, p: Any) -> Any:
-    """The scores x of p = activation(x), if p is a tensor that was made that way; else None."""
+    """The scores x of p = activation(x), if p is a tensor that was made that way; else None.
+
+    None also if a variable that p was computed from has been assigned since: its scores are gone.
+    """
     node = p.node if isinstance(p, Tensor) else None
-    if node is None:
+    if node is None or node.outdated:
         return None
     if node.op.name == activation and node.attributes.get("axis", -1) == -1:
         return node.inputs[0]

@@ -24,6 +24,7 @@ import numpy as np
 from refnet import backend as backends
 from refnet.backend import Array, Backend
 from refnet.comparison import Comparison, compare
+from refnet.conversion import castable, require_range
 from refnet.errors import (
     ArgumentError,
     DTypeError,
@@ -35,19 +36,18 @@ from refnet.errors import (
 from refnet.graph import Graph, Group, default_graph
 from refnet.plan import Plan
 from refnet.shapes import agree
-from refnet.tensor import Node, Tensor, Variable, castable, recorded, require_range
+from refnet.tensor import Tensor, Variable, recorded
 
 Feeds = Mapping[Any, Any]
 
 
 @dataclass(frozen=True)
 class Program:
-    """A plan for some fetches, the variables it reads after the feeds, and those it writes."""
+    """A plan for some fetches, and the variables it reads after the feeds."""
 
     plan: Plan
     fetched: Sequence[Tensor]
     variables: Sequence[Variable]
-    written: frozenset[Variable]
 
 
 class Session:
@@ -125,9 +125,8 @@ class Session:
             except (ValueError, IndexError, TypeError, RuntimeError) as error:
                 raise self._explained(error, program.plan) from error
             for variable, array in zip(program.variables, arrays, strict=True):
-                if variable in program.written and variable.value is not None:
+                if variable in program.plan.written and variable.value is not None:
                     self._write_back(variable, array)
-                    variable.note_change()
             shared = {id(a) for a in (*given, *program.plan.constants)}
             return form([self._numpy(x, shared) for x in results])
 
@@ -163,9 +162,8 @@ class Session:
             )
             raise NotReadyError(f"feed_dict lacks a value for{''.join(lines)}")
         variables = [t for t in leaves.values() if isinstance(t, Variable)]
-        written = frozenset(v for n in nodes for v in _written(n))
         plan = Plan([*fed, *variables], wanted, backend=self.backend)
-        return Program(plan, list(wanted), variables, written)
+        return Program(plan, list(wanted), variables)
 
     def _form(self, fetches: Any, wanted: list[Tensor]) -> Callable[[list[Any]], Any]:
         """Enter the tensors among the fetches into `wanted`; how to put their values in their places."""
@@ -314,9 +312,3 @@ class Session:
             self._program(wanted, list(feeds))
             given = {t: self.backend.numpy(x) for t, x in feeds.items()}
             return compare(wanted, given, self._array, self.backend, there)
-
-
-def _written(node: Node) -> list[Variable]:
-    """The variables an op overwrites."""
-    pairs = zip(node.op.inputs, node.inputs, strict=False) if node.op.writes else ()
-    return [t for name, t in pairs if name in node.op.writes and isinstance(t, Variable)]

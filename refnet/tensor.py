@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refnet import backend as backends
-from refnet import config
 from refnet.backend import Array, Backend
+from refnet.conversion import INTEGERS, as_numbers, castable, require_range
 from refnet.errors import (
     ArgumentError,
     BackendError,
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from refnet.graph import Graph
 
 _serial = itertools.count()
-INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 
 #: (backend, op, its inputs, what a graph knows of it) -> the function that is to run
 Watch = Callable[[Backend, Op, Sequence["Tensor"], Promise | None], Callable[..., Any]]
@@ -109,6 +108,15 @@ class Node:
     def written(self) -> list[Variable]:
         """The variables it overwrites."""
         return variables_among(self.op.writes, self.op, self.inputs)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether a variable it read has been assigned since: what it did cannot be done again."""
+        read = {t for t in self.inputs if isinstance(t, Variable)}
+        if self.promise is None:
+            return any(v.changed_since(self) for v in read)
+        later = (n for n in self.promise.graph.nodes if n.serial > self.serial and n.op.writes)
+        return any(read & {v, *v.overlaps} for n in later for v in n.written)
 
     def saved(self) -> Iterable[Tensor]:
         """What the op's gradient needs: inputs and outputs, by the names its row gives."""
@@ -395,7 +403,7 @@ class Variable(Tensor):
             variable.changed = now
 
     def changed_since(self, node: Node) -> bool:
-        """Whether it was overwritten after a node that has its values read it."""
+        """Whether it was overwritten after a node read it, and computed its values."""
         return node.values is not None and self.changed > node.serial
 
     def read(self) -> Array:
@@ -426,25 +434,6 @@ class Variable(Tensor):
         return self.assign(self - values)
 
 
-def castable(source: str, target: str) -> bool:
-    """Whether numbers of a type may be stored as another: integers as floats, not floats as integers.
-
-    >>> castable("float64", "float32"), castable("int64", "float32"), castable("float32", "int64")
-    (True, True, False)
-    """
-    source, target = ("float32" if t == "bfloat16" else t for t in (source, target))
-    return np.can_cast(source, target, "same_kind")
-
-
-def require_range(array: np.ndarray[Any, Any], dtype: str) -> None:
-    """Raise a DTypeError if integers are too large for the integer type they are to be stored in."""
-    if array.dtype.kind in "iu" and dtype in INTEGERS and array.size:
-        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
-        for value in (int(array.min()), int(array.max())):
-            if not least <= value <= most:
-                raise DTypeError(f"{value} is no {dtype}: these hold {least} to {most}")
-
-
 def tensor(
     values: Any,
     dtype: str | None = None,
@@ -461,32 +450,8 @@ def tensor(
     if type(values) is there.array_type:
         made = there.array(values, dtype)
     else:
-        made = there.array(_numbers(values, dtype), dtype)
+        made = there.array(as_numbers(values, dtype), dtype)
     return Tensor(made, there, name=name)
-
-
-def _numbers(values: Any, dtype: str | None) -> np.ndarray[Any, Any]:
-    """Nested lists and scalars as an array, Python floats as floatx; anything else is an error."""
-    given = backends.backend_of(values)
-    if given is not None:
-        values = given.numpy(values)
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ShapeError(f"the nested lists are ragged: {error}") from error
-    except (TypeError, RuntimeError) as error:  # what another library's array says on its way here
-        raise DTypeError(f"{type(values).__name__} cannot become an array: {error}") from error
-    if dtype is not None and dtype in INTEGERS:
-        require_range(array, dtype)
-    if array.dtype.kind not in "biuf":
-        raise DTypeError(f"a tensor holds numbers, got {type(values).__name__} of {array.dtype}")
-    if (
-        dtype is None
-        and array.dtype.kind == "f"
-        and not isinstance(values, (np.ndarray, np.generic))
-    ):
-        array = array.astype(config.floatx())
-    return array
 
 
 def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = None) -> Any:
@@ -560,8 +525,13 @@ def defer(
 def _run(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> tuple[Array, ...]:
     backend, watch = tensors[0].backend, watching.get()
     function = backend.function(op) if watch is None else watch(backend, op, tensors, None)
+    arrays = [t.value for t in tensors]
+    if op.writes:  # a tensor that is no variable does not change: what is written is a copy of it
+        for i in range(len(op.inputs)):
+            if op.inputs[i] in op.writes and not isinstance(tensors[i], Variable):
+                arrays[i] = backend.array(arrays[i])
     try:
-        values = function(*(t.value for t in tensors), **attributes)
+        values = function(*arrays, **attributes)
     except RefnetError:
         raise
     except (ValueError, IndexError) as error:
@@ -570,9 +540,8 @@ def _run(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> tup
     except TypeError as error:
         types = ", ".join(t.dtype for t in tensors)
         raise DTypeError(f"{op.name}: {error} (inputs of type {types})") from error
-    if op.writes:
-        for variable in variables_among(op.writes, op, tensors):
-            variable.note_change()
+    for variable in variables_among(op.writes, op, tensors) if op.writes else ():
+        variable.note_change()
     return values if isinstance(values, tuple) else (values,)
 
 

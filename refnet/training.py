@@ -41,7 +41,7 @@ class Step:
         backend = self.model.backend
         if watching.get() is not None:  # op by op, through the layers, each under its name
             outputs, _ = self.record([Tensor(backend.array(x), backend) for x in batch])
-            return tuple(t.known() for t in outputs)
+            return tuple(t.read() for t in outputs)
         key = tuple([x.shape for x in batch])
         run = self._plans.get(key)
         if run is None:
@@ -50,7 +50,7 @@ class Step:
             outputs, updates = self.record(inputs)
             plan = Plan(inputs, outputs, updates)
             self._plans[key] = self._again(plan, arrays)
-            return tuple(t.known() for t in outputs)
+            return tuple(t.read() for t in outputs)
         return run(*batch)
 
     def _again(self, plan: Plan, arrays: tuple[Array, ...]) -> Callable[..., tuple[Array, ...]]:
@@ -59,7 +59,12 @@ class Step:
         if plan.varies:  # nobody moves the arguments of what is not captured
             return lambda *batch: plan(*[backend.array(x) for x in batch])
         run = backend.capture(plan, arrays)
-        return lambda *batch: run(*[backend.feed(x) for x in batch])
+
+        def again(*batch: Array) -> tuple[Array, ...]:
+            plan.note_changes()  # what was captured runs without the plan
+            return run(*[backend.feed(x) for x in batch])
+
+        return again
 
 
 def prediction_step(model: Sequential) -> Step:

@@ -19,7 +19,7 @@ LEVELS = [
     {"bounds", "cases", "shapes"},
     {"op"},
     {"ops"},
-    {"backend", "operators"},
+    {"backend", "conversion", "operators"},
     {"agreement", "tensor", "backpropagation"},
     {"creation", "plan", "serialization", "drawing"},
     {"graph"},

@@ -1,0 +1,56 @@
+"""What a user gives as numbers of a type: lists and arrays, and which types may hold which numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from refnet import backend as backends
+from refnet import config
+from refnet.errors import DTypeError, ShapeError
+
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+
+def castable(source: str, target: str) -> bool:
+    """Whether numbers of a type may be stored as another: integers as floats, not floats as integers.
+
+    >>> castable("float64", "float32"), castable("int64", "float32"), castable("float32", "int64")
+    (True, True, False)
+    """
+    source, target = ("float32" if t == "bfloat16" else t for t in (source, target))
+    return np.can_cast(source, target, "same_kind")
+
+
+def require_range(array: np.ndarray[Any, Any], dtype: str) -> None:
+    """Raise a DTypeError if integers are too large for the integer type they are to be stored in."""
+    if array.dtype.kind in "iu" and dtype in INTEGERS and array.size:
+        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+        for value in (int(array.min()), int(array.max())):
+            if not least <= value <= most:
+                raise DTypeError(f"{value} is no {dtype}: these hold {least} to {most}")
+
+
+def as_numbers(values: Any, dtype: str | None) -> np.ndarray[Any, Any]:
+    """Nested lists and scalars as an array, Python floats as floatx; anything else is an error."""
+    given = backends.backend_of(values)
+    if given is not None:
+        values = given.numpy(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ShapeError(f"the nested lists are ragged: {error}") from error
+    except (TypeError, RuntimeError) as error:  # what another library's array says on its way here
+        raise DTypeError(f"{type(values).__name__} cannot become an array: {error}") from error
+    if dtype is not None and dtype in INTEGERS:
+        require_range(array, dtype)
+    if array.dtype.kind not in "biuf":
+        raise DTypeError(f"a tensor holds numbers, got {type(values).__name__} of {array.dtype}")
+    if (
+        dtype is None
+        and array.dtype.kind == "f"
+        and not isinstance(values, (np.ndarray, np.generic))
+    ):
+        array = array.astype(config.floatx())
+    return array
