@@ -202,7 +202,6 @@ class Plan:
         """The texts of a node's inputs.
 
         A tensor that is no variable does not change: if the op would overwrite it, it gets a copy.
-        overwrite it, it gets a copy.
         """
         named = zip(node.op.names(len(node.inputs)), node.inputs, strict=True)
         return [
