@@ -6,7 +6,7 @@
 A `recipe` is drawn from a seed: inputs (floats, integers, booleans; vectors or sequences), layers, loss,
 optimizer, weights, and what happens between epochs: a layer is frozen, the learning rate, a coefficient
 or a dropout rate is set, the weights are overwritten, the model moves to another backend, another model
-that shares its first layers predicts or learns. `ours` follows it in refnet, `theirs` in PyTorch, where the
-gradients are autograd's and the update rules are written out. Both give the same list of named numbers:
+that shares its first layers predicts or learns. `ours` follows it in refnet, `theirs` in PyTorch, where
+the gradients are autograd's and the update rules are written out. Both give the same named numbers:
 the loss of every epoch, evaluations, predictions, and all weights.
 """
