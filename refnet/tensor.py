@@ -31,7 +31,7 @@ from refnet.errors import (
 from refnet.op import Op
 from refnet.operators import Operators
 from refnet.ops import TABLE
-from refnet.scope import Promise, graph_in_use, line_of_user
+from refnet.scope import Promise, graph_in_use, line_of_user, noted
 from refnet.shapes import Shape, Spec
 
 if TYPE_CHECKING:
@@ -355,7 +355,7 @@ class Variable(Tensor):
             return apply(TABLE["assign"], (self, new))
         if new.dtype != self.dtype and self.dtype in INTEGERS:
             require_range(new.numpy(), self.dtype)
-        _run(TABLE["assign"], (self, new), {})
+        apply(TABLE["assign"], (self, new))
         return self
 
     def note_change(self) -> None:
@@ -462,6 +462,8 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
         values = _run(op, tensors, attributes)
         node = Node(op, tensors, attributes, values, len(values))
     outputs = node.outputs()
+    if op.writes and (writes := noted.get()) is not None:
+        writes.append(outputs[0])
     return outputs[0] if len(outputs) == 1 else outputs
 
 
@@ -561,7 +563,8 @@ def recorded(outputs: Iterable[Tensor], given: Iterable[Tensor] = ()) -> list[No
     return [found[serial] for serial in sorted(found)]
 
 
-def leaves(output: Tensor) -> list[Tensor]:
-    """The tensors without a history that the output depends on."""
-    found = {t.key: t for node in recorded([output]) for t in node.inputs if t.node is None}
-    return list(found.values()) or [output]
+def leaves(*outputs: Tensor) -> list[Tensor]:
+    """The tensors without a history that the outputs depend on."""
+    found = {t.key: t for t in outputs if t.node is None}
+    found |= {t.key: t for node in recorded(outputs) for t in node.inputs if t.node is None}
+    return list(found.values())

@@ -8,7 +8,7 @@ a list of array calls; on a GPU one captured graph.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,42 +16,59 @@ from refnet.backend import Array
 from refnet.backpropagation import gradients
 from refnet.ops import TABLE
 from refnet.plan import Plan
-from refnet.tensor import Tensor, tensor, watching
+from refnet.scope import writes_of
+from refnet.tensor import Tensor, Variable, leaves, tensor, watching
 
 if TYPE_CHECKING:
     from refnet.models import Sequential
 
-Record = Callable[[Sequence[Tensor]], tuple[list[Tensor], list[Tensor]]]
+Record = Callable[[Sequence[Tensor]], list[Tensor]]
+
+
+class Recorded(NamedTuple):
+    """A plan as a function on batches, and the arrays its variables had when it was made."""
+
+    run: Callable[..., tuple[Array, ...]]
+    variables: Sequence[Variable]
+    arrays: Sequence[Array]
+
+    def holds(self) -> bool:
+        """Whether the variables still have those arrays: no other model took them, none was moved."""
+        return all([v.value is a for v, a in zip(self.variables, self.arrays, strict=True)])
 
 
 class Step:
-    """A function on batches that is recorded once for each shape of its inputs.
+    """A function on batches that is recorded once for each shape and type of its inputs.
 
-    `record(inputs)` computes with tensors and returns (outputs, updates): the tensors whose values
-    are wanted, and those made by in-place updates that have to run as well.
+    `record(inputs)` computes with tensors and returns those whose values are wanted. Every op on the
+    way that overwrites something is run again as well, whoever applied it: the optimizer, a layer, or
+    a layer within a layer.
     """
 
     def __init__(self, model: Sequential, record: Record) -> None:
         self.model = model
         self.record = record
-        self._plans: dict[tuple[Any, ...], Callable[..., tuple[Array, ...]]] = {}
+        self._plans: dict[tuple[Any, ...], Recorded] = {}
 
     def __call__(self, *batch: Any) -> tuple[Array, ...]:
         """Run on one batch: NumPy arrays, or arrays of the model's backend, as the results are."""
         backend = self.model.backend
         if watching.get() is not None:  # op by op, through the layers, each under its name
-            outputs, _ = self.record([Tensor(backend.array(x), backend) for x in batch])
+            outputs = self.record([Tensor(backend.array(x), backend) for x in batch])
             return tuple(t.known() for t in outputs)
-        key = tuple([x.shape for x in batch])
-        run = self._plans.get(key)
-        if run is None:
-            arrays = tuple(backend.array(x) for x in batch)
-            inputs = [Tensor(a, backend) for a in arrays]
-            outputs, updates = self.record(inputs)
-            plan = Plan(inputs, outputs, updates)
-            self._plans[key] = self._again(plan, arrays)
-            return tuple(t.known() for t in outputs)
-        return run(*batch)
+        key = (backend, *[(x.shape, x.dtype) for x in batch])
+        recorded = self._plans.get(key)
+        if recorded is not None and recorded.holds():
+            return recorded.run(*batch)
+        arrays = tuple(backend.array(x) for x in batch)
+        inputs = [Tensor(a, backend) for a in arrays]
+        with writes_of() as updates:
+            outputs = self.record(inputs)
+        found = leaves(*outputs, *updates)
+        variables = [t for t in found if isinstance(t, Variable)]
+        run = self._again(Plan(inputs, outputs, updates), arrays)
+        self._plans[key] = Recorded(run, variables, [v.known() for v in variables])
+        return tuple(t.known() for t in outputs)
 
     def _again(self, plan: Plan, arrays: tuple[Array, ...]) -> Callable[..., tuple[Array, ...]]:
         """The plan as a function on batches."""
@@ -65,8 +82,8 @@ class Step:
 def prediction_step(model: Sequential) -> Step:
     """x -> the outputs."""
 
-    def record(inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        return [model(inputs[0])], []
+    def record(inputs: Sequence[Tensor]) -> list[Tensor]:
+        return [model(inputs[0])]
 
     return Step(model, record)
 
@@ -74,10 +91,10 @@ def prediction_step(model: Sequential) -> Step:
 def evaluation_step(model: Sequential) -> Step:
     """x, y, weights -> the loss and each metric's mean over the batch."""
 
-    def record(inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    def record(inputs: Sequence[Tensor]) -> list[Tensor]:
         x, y, weights = inputs
         y_pred = model(x)
-        return [_loss(model, y, y_pred, weights), *_metrics(model, y, y_pred)], []
+        return [_loss(model, y, y_pred, weights), *_metrics(model, y, y_pred)]
 
     return Step(model, record)
 
@@ -85,18 +102,17 @@ def evaluation_step(model: Sequential) -> Step:
 def training_step(model: Sequential) -> Step:
     """x, y, weights, η, t -> loss and metrics; the parameters take one step downhill."""
 
-    def record(inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    def record(inputs: Sequence[Tensor]) -> list[Tensor]:
         x, y, weights, rate, t = inputs
         y_pred = model(x, training=True)
-        updates = [update for layer in model.layers for update in layer.updates]
         loss = _loss(model, y, y_pred, weights)
         outputs = [loss, *_metrics(model, y, y_pred)]
         parameters, optimizer = model.parameters, model.optimizer
         if parameters is not None:
             one = tensor(1.0, loss.dtype, backend=model.backend)
             g = parameters.pack(gradients(loss, parameters.variables, upstream=one))
-            updates.append(optimizer.update(parameters.theta, g, rate, t))
-        return outputs, updates
+            optimizer.update(parameters.theta, g, rate, t)
+        return outputs
 
     return Step(model, record)
 

@@ -10,7 +10,6 @@ from refnet.errors import ArgumentError
 from refnet.layers.layer import Layer, Shape
 from refnet.ops import TABLE
 from refnet.random import next_key
-from refnet.tensor import Variable
 
 
 class Dropout(Layer):
@@ -32,12 +31,11 @@ class Dropout(Layer):
         seed, stream = next_key(self.seed)
         # a generator of this layer's own; each call takes the next stream
         first = np.array([(seed ^ (stream * 0x9E3779B9)) & 0xFFFFFFFF, 0])
-        self.key = Variable(first, name=f"{self.name}/key", trainable=False)
-        self.state.append(self.key)
+        self.key = self.add_state(first, "key")
 
     def call(self, x: Any, training: bool = False) -> Any:
         if not training or self.rate == 0:
             return x
         key = TABLE["add"](self.key, [0, 1])  # a copy: the gradient will read it again
-        self.updates.append(TABLE["assign"](self.key, key))
+        TABLE["assign"](self.key, key)
         return TABLE["dropout"](x, key, rate=self.rate)

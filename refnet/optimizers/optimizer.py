@@ -20,6 +20,7 @@ from refnet.errors import (
 from refnet.graph import Group
 from refnet.naming import snake_case
 from refnet.op import Op
+from refnet.parameters import Parameters
 from refnet.scope import graph_in_use, name_scope
 from refnet.tensor import Tensor, Variable, leaves, tensor
 
@@ -72,6 +73,21 @@ class Optimizer:
                     )
                     for state in self.rule.writes[1:]
                 ]
+
+    def rearrange(self, before: Parameters | None, now: Parameters | None) -> None:
+        """The memory follows the weights from one θ to another; that of frozen ones waits for them."""
+        if before is not None and before.theta in self.memory:
+            slots = [before.parts(slot) for slot in self.memory.pop(before.theta)]
+            for i, variable in enumerate(before.variables):
+                self.memory[variable] = [
+                    Variable(parts[i], trainable=False, backend=variable.backend) for parts in slots
+                ]
+        if now is not None and any(v in self.memory for v in now.variables):
+            self.build([now.theta])
+            kept = [self.memory.pop(v, None) for v in now.variables]
+            for i, slot in enumerate(self.memory[now.theta]):
+                values = [None if slots is None else slots[i].numpy() for slots in kept]
+                slot.assign(now.vector(values, slot.dtype))
 
     def apply_gradients(self, pairs: Sequence[tuple[Any, Variable]]) -> None:
         """Take one step: update each variable by its gradient, given as (gradient, variable) pairs."""
