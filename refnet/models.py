@@ -19,7 +19,8 @@ from refnet.layers.layer import Layer, Shape
 from refnet.optimizers import Optimizer
 from refnet.overview import overview
 from refnet.parameters import Parameters, move
-from refnet.scope import outside_graphs
+from refnet.scope import outside_graphs, recording
+from refnet.settings import Settings
 from refnet.tensor import Tensor, Variable, tensor
 from refnet.training import Step, evaluation_step, prediction_step, training_step
 
@@ -47,8 +48,11 @@ class Sequential(Layer):
         self.stop_training = False
         self.history: History | None = None
         self._parameters: Parameters | None = None
+        self._gathered_at: int | None = None
         self._compiled: tuple[Optimizer, criteria.Loss, list[measures.Metric]] | None = None
         self._steps: dict[Callable[..., Step], Step] = {}
+        self.run_eagerly = False
+        self.settings = Settings(self.layers)
         if isinstance(layers, Layer):
             raise ArgumentError(f"{self.name}: layers is a list, [{layers.name}, ...]")
         for layer in layers:
@@ -126,22 +130,24 @@ class Sequential(Layer):
 
         What another model that shares layers took since then is taken back.
         """
-        self._gather()
+        self.gather(self.settings.number())
         return self._parameters
 
+    @recording(None)
     @outside_graphs()
-    def _gather(self) -> None:
-        """Make the trainable weights views of θ, unless they are."""
-        trainable, before = self.trainable_weights, self._parameters
-        if before is not None and before.is_of(trainable):
-            if not before.holds(trainable):
+    def gather(self, number: int) -> None:
+        """Make the trainable weights views of θ. `number` is that of the settings: who is trainable."""
+        if number != self._gathered_at:
+            trainable, before = self.trainable_weights, self._parameters
+            if before is None or not before.is_of(trainable):
                 self._require_here()
-                before.take_back()
-        elif before is not None or trainable:
+                self._parameters = Parameters(trainable) if trainable else None
+                if self._compiled is not None:
+                    self._compiled[0].rearrange(before, self._parameters)
+            self._gathered_at = number
+        if self._parameters is not None and not self._parameters.in_place():
             self._require_here()
-            self._parameters = Parameters(trainable) if trainable else None
-            if self._compiled is not None:
-                self._compiled[0].rearrange(before, self._parameters)
+            self._parameters.take_back()
 
     def _require_here(self) -> None:
         """Raise an error if a variable lies on another backend, where another model took it."""
@@ -224,8 +230,14 @@ class Sequential(Layer):
         optimizer: str | Optimizer = "rmsprop",
         loss: str | criteria.Loss | Callable[..., Any] | None = None,
         metrics: Sequence[Any] | None = None,
+        run_eagerly: bool = False,
     ) -> None:
-        """Choose how to learn: the optimizer, the loss and the metrics, by name or as objects."""
+        """Choose how to learn: the optimizer, the loss and the metrics, by name or as objects.
+
+        Steps are recorded and run again, see `refnet.training`. With run_eagerly=True, Python code in
+        layers, losses and metrics is run at every step: for code that decides by the values of the
+        batch, and to look at them.
+        """
         if isinstance(metrics, str):
             raise ArgumentError(f"{self.name}: metrics is a list, [{metrics!r}]")
         if loss is None:
@@ -240,6 +252,9 @@ class Sequential(Layer):
             loss,
             [measures.get(m) for m in metrics or ()],
         )
+        self.run_eagerly = bool(run_eagerly)
+        self._gathered_at = None
+        self.settings = Settings(self.layers, vars(self.optimizer), vars(loss), *self.metrics)
         self._steps = {}
 
     def _ready(self, what: str) -> tuple[Optimizer, criteria.Loss, list[measures.Metric]]:
@@ -352,9 +367,7 @@ class Sequential(Layer):
     @outside_graphs()
     def _train(self, x: Any, y: Any, weights: Any) -> tuple[Any, ...]:
         """One step on one batch: the loss and the metrics of it, as arrays."""
-        optimizer, parameters = self.optimizer, self.parameters
-        if parameters is not None:
-            optimizer.build([parameters.theta])
+        optimizer = self.optimizer
         optimizer.iterations += 1
         rate = np.array(optimizer.learning_rate, x.dtype)
         return self._step(training_step)(

@@ -87,11 +87,9 @@ class Parameters:
         for variable, view in zip(self.variables, self._views, strict=True):
             variable.value, variable.backend = view, self.theta.backend
 
-    def holds(self, variables: Sequence[Variable]) -> bool:
-        """Whether these very variables lie here, and no other model has taken them since."""
-        return self.is_of(variables) and all(
-            v.value is view for v, view in zip(variables, self._views, strict=True)
-        )
+    def in_place(self) -> bool:
+        """Whether all variables lie here, and no other model has taken them since."""
+        return all([v.value is a for v, a in zip(self.variables, self._views, strict=True)])
 
     def is_of(self, variables: Sequence[Variable]) -> bool:
         """Whether θ was made for these very variables, wherever their values lie now."""

@@ -1,8 +1,8 @@
 """Random tensors and orders, from one seed.
 
 Every draw takes the next *stream* of the seed, so that after `set_seed(0)` the same calls give the
-same numbers. What is drawn is a constant, within a graph as well: drawn once, when it is written. The
-generator is the Philox of `refnet.ops.random`; draws are made with NumPy whatever
+same numbers. What is drawn is a constant, within a graph as well: drawn once, when it is written. But
+a layer or a loss that draws in a step of training draws anew in every step. The generator is the Philox of `refnet.ops.random`; draws are made with NumPy whatever
 the current backend is, so that a model starts from the same weights everywhere.
 """
 
@@ -16,7 +16,9 @@ import numpy as np
 
 from refnet import config, ops
 from refnet.errors import ArgumentError, ShapeError
-from refnet.tensor import Tensor, tensor
+from refnet.op import TABLE, Op
+from refnet.scope import step_inputs
+from refnet.tensor import Tensor, Variable, tensor
 
 _seed = int.from_bytes(os.urandom(4), "little")
 _stream = 0
@@ -39,6 +41,19 @@ def next_key(seed: int | None = None) -> np.ndarray[Any, Any]:
     return np.array([_seed, _stream])
 
 
+def generator_key(seed: int | None = None) -> np.ndarray[Any, Any]:
+    """The first key of a generator of its own, whose streams are apart from those of all others."""
+    seed, stream = next_key(seed)
+    return np.array([(seed ^ (stream * 0x9E3779B9)) & 0xFFFFFFFF, 0])
+
+
+def next_stream(key: Variable) -> Any:
+    """The next key of a generator, which moves on: at each run of a recorded step, too."""
+    following = TABLE["add"](key, [0, 1])  # a copy: a gradient may read it again
+    TABLE["assign"](key, following)
+    return following
+
+
 def uniform(
     shape: int | Sequence[int] = (),
     minimum: float = 0.0,
@@ -47,8 +62,7 @@ def uniform(
     seed: int | None = None,
 ) -> Tensor:
     """A tensor of numbers drawn uniformly from [minimum, maximum)."""
-    draw = ops.random.random_uniform
-    return tensor(draw(next_key(seed), _lengths(shape), minimum, maximum, dtype or config.floatx()))
+    return _draw(ops.random.random_uniform, shape, minimum, maximum, dtype, seed)
 
 
 def normal(
@@ -59,8 +73,24 @@ def normal(
     seed: int | None = None,
 ) -> Tensor:
     """A tensor of numbers drawn from the normal distribution N(mean, stddev²)."""
-    draw = ops.random.random_normal
-    return tensor(draw(next_key(seed), _lengths(shape), mean, stddev, dtype or config.floatx()))
+    return _draw(ops.random.random_normal, shape, mean, stddev, dtype, seed)
+
+
+def _draw(
+    op: Op,
+    shape: int | Sequence[int],
+    first: float,
+    second: float,
+    dtype: str | None,
+    seed: int | None,
+) -> Tensor:
+    attributes = _lengths(shape), first, second, dtype or config.floatx()
+    inputs = step_inputs.get()
+    if inputs is None or seed is not None:
+        return tensor(op.function(next_key(seed), *attributes))
+    key = Variable(generator_key(), trainable=False, backend=inputs[0].backend)
+    drawn: Tensor = op(next_stream(key), *attributes)
+    return drawn
 
 
 def _lengths(shape: int | Sequence[int]) -> tuple[int, ...]:

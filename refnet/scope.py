@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: the graphs of all ``with graph:`` around what is written now, innermost last; the scopes of names
 graph_in_use: ContextVar[tuple[Graph, ...]] = ContextVar("graph_in_use", default=())
 _names: ContextVar[str] = ContextVar("names", default="")
+#: the inputs of the step that is being recorded: what Python makes of them will not be made again
+step_inputs: ContextVar[Sequence[Tensor] | None] = ContextVar("step_inputs", default=None)
 #: where the ops that overwrite something are noted, by their first results; None: nobody asks
 noted: ContextVar[list[Tensor] | None] = ContextVar("noted", default=None)
 #: what may stand between the user's line and ours: refnet itself, its decorators, a plan's program
@@ -74,6 +76,16 @@ def outside_graphs() -> Iterator[None]:
         yield
     finally:
         graph_in_use.reset(token)
+
+
+@contextlib.contextmanager
+def recording(inputs: Sequence[Tensor] | None) -> Iterator[None]:
+    """Within the block a step with these inputs is recorded, to be run again; None: nothing is."""
+    token = step_inputs.set(inputs)
+    try:
+        yield
+    finally:
+        step_inputs.reset(token)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from refnet.errors import (
 from refnet.op import Op
 from refnet.operators import Operators
 from refnet.ops import TABLE
-from refnet.scope import Promise, graph_in_use, line_of_user, noted
+from refnet.scope import Promise, graph_in_use, line_of_user, noted, step_inputs
 from refnet.shapes import Shape, Spec
 
 if TYPE_CHECKING:
@@ -214,6 +215,8 @@ class Tensor(Operators):
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The value as a NumPy array, to be read only: the memory may be the tensor's own."""
+        if step_inputs.get() is not None:
+            _warn_of_reading(self)
         array = self.backend.numpy(self.known()).view()
         array.flags.writeable = False
         return array
@@ -561,6 +564,19 @@ def recorded(outputs: Iterable[Tensor], given: Iterable[Tensor] = ()) -> list[No
             found[node.serial] = node
             stack.extend(t.node for t in node.inputs if t.node and t.key not in known)
     return [found[serial] for serial in sorted(found)]
+
+
+def _warn_of_reading(t: Tensor) -> None:
+    """Python reads a value that is another one at the next step: what it makes of it stays as it is."""
+    given = {x.key for x in step_inputs.get() or ()}
+    if any(isinstance(x, Variable) or x.key in given for x in leaves(t)):
+        warnings.warn(
+            f"a step that is recorded, to be run again, reads a value: in {line_of_user()}\n  What "
+            "Python makes of it is the same in all steps that follow. compile(..., run_eagerly=True) "
+            "records none.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def leaves(*outputs: Tensor) -> list[Tensor]:

@@ -291,7 +291,7 @@ class OnlyWhileTraining(Holder):
         return super().call(x) if training else x
 
 
-@pytest.mark.filterwarnings("ignore:.*run_eagerly")
+@pytest.mark.filterwarnings("ignore:a step that is recorded")
 @pytest.mark.parametrize(
     "make", [Lazy, LooksAtValues, lambda: OnlyWhileTraining(Dense(4))], ids=["lazy", "values", "train"]
 )

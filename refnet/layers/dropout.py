@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from refnet.errors import ArgumentError
 from refnet.layers.layer import Layer, Shape
 from refnet.ops import TABLE
-from refnet.random import next_key
+from refnet.random import generator_key, next_stream
 
 
 class Dropout(Layer):
@@ -28,14 +26,9 @@ class Dropout(Layer):
         self.rate, self.seed = float(rate), seed
 
     def make_weights(self, input_shape: Shape) -> None:
-        seed, stream = next_key(self.seed)
-        # a generator of this layer's own; each call takes the next stream
-        first = np.array([(seed ^ (stream * 0x9E3779B9)) & 0xFFFFFFFF, 0])
-        self.key = self.add_state(first, "key")
+        self.key = self.add_state(generator_key(self.seed), "key")
 
     def call(self, x: Any, training: bool = False) -> Any:
         if not training or self.rate == 0:
             return x
-        key = TABLE["add"](self.key, [0, 1])  # a copy: the gradient will read it again
-        TABLE["assign"](self.key, key)
-        return TABLE["dropout"](x, key, rate=self.rate)
+        return TABLE["dropout"](x, next_stream(self.key), rate=self.rate)

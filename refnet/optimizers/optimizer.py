@@ -40,6 +40,9 @@ class Optimizer:
     array([0.5, 1.5], dtype=float32)
     """
 
+    #: what each step changes, apart from what a recorded step depends on, which is in `__dict__`
+    __slots__ = ("__dict__", "__weakref__", "_learning_rate", "iterations", "memory")
+
     def __init__(self, learning_rate: float, rule: Op, name: str | None = None, **attributes: Any):
         self.learning_rate = learning_rate
         self.rule = rule
