@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +13,8 @@ from refnet import backend as backends
 from refnet import config, optimizers
 from refnet import losses as criteria
 from refnet import metrics as measures
-from refnet.callbacks import Callback, Callbacks, History, Logs, progress
+from refnet.arguments import truth, whole_number
+from refnet.callbacks import Callback, Callbacks, History, Logs, loudness, progress
 from refnet.errors import ArgumentError, BackendError, DataError, NotReadyError, ShapeError, unknown_name
 from refnet.examples import Examples, examples
 from refnet.graph import Graph, placeholder
@@ -23,6 +26,11 @@ from refnet.scope import outside_graphs, recording
 from refnet.settings import Settings
 from refnet.tensor import Tensor, Variable, tensor
 from refnet.training import Step, evaluation_step, prediction_step, training_step
+
+
+#: which model an optimizer was compiled into
+_trains: weakref.WeakKeyDictionary[Optimizer, weakref.ref[Sequential]]
+_trains = weakref.WeakKeyDictionary()
 
 
 class Sequential(Layer):
@@ -52,7 +60,7 @@ class Sequential(Layer):
         self._compiled: tuple[Optimizer, criteria.Loss, list[measures.Metric]] | None = None
         self._steps: dict[Callable[..., Step], Step] = {}
         self.run_eagerly = False
-        self.settings = Settings(self.layers)
+        self._look_at_settings()
         if isinstance(layers, Layer):
             raise ArgumentError(f"{self.name}: layers is a list, [{layers.name}, ...]")
         for layer in layers:
@@ -242,20 +250,35 @@ class Sequential(Layer):
             raise ArgumentError(f"{self.name}: metrics is a list, [{metrics!r}]")
         if loss is None:
             raise ArgumentError(f"{self.name}: compile() needs a loss, e.g. 'mean_squared_error'")
-        loss = criteria.get(loss)
+        loss, optimizer = criteria.get(loss), optimizers.get(optimizer)
         if loss.reduction == "none":
             raise ArgumentError(
                 f"{self.name}: training needs one number, not {loss}: reduction='none'"
             )
-        self._compiled = (
-            optimizers.get(optimizer),
-            loss,
-            [measures.get(m) for m in metrics or ()],
-        )
-        self.run_eagerly = bool(run_eagerly)
-        self._gathered_at = None
-        self.settings = Settings(self.layers, vars(self.optimizer), vars(loss), *self.metrics)
+        found = [measures.get(m) for m in metrics or ()]
+        self.run_eagerly = truth("run_eagerly", run_eagerly)
+        self._claim(optimizer)
+        self._compiled = optimizer, loss, found
+        self._look_at_settings()
         self._steps = {}
+
+    def _look_at_settings(self) -> None:
+        """Whatever Python reads in a step: of the layers, and of what `compile` was given."""
+        optimizer, loss, found = self._compiled or (None, None, [])
+        options = [vars(x) for x in (optimizer, loss) if x is not None]
+        self.settings, self._gathered_at = Settings(self.layers, *options, *found), None
+
+    def _claim(self, optimizer: Optimizer) -> None:
+        """One optimizer trains one model: it counts that model's steps, and keeps its memory."""
+        claimed = _trains.get(optimizer)
+        other = self if claimed is None else claimed()
+        if other is not self and (other is not None or optimizer.iterations):
+            raise ArgumentError(
+                f"{self.name}: this {type(optimizer).__name__} trains "
+                f"{other.name if other is not None else 'another model'}, counts its steps and keeps "
+                "memory for its weights: make an optimizer for each model"
+            )
+        _trains[optimizer] = weakref.ref(self)
 
     def _ready(self, what: str) -> tuple[Optimizer, criteria.Loss, list[measures.Metric]]:
         if self._compiled is None:
@@ -276,6 +299,20 @@ class Sequential(Layer):
     def metrics(self) -> list[measures.Metric]:
         """The metrics `compile` was given."""
         return self._ready("metrics")[2]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
+        """A model of its own: with copies of layers, weights and memory, which it gathers anew."""
+        if self._compiled is not None:
+            self._compiled[0].rearrange(self._parameters, None)
+        self._parameters, self._gathered_at, self._steps = None, None, {}
+        made = object.__new__(type(self))
+        memo[id(self)] = made
+        for name, value in vars(self).items():
+            setattr(made, name, copy.deepcopy(value, memo))
+        if made._compiled is not None:
+            _trains[made.optimizer] = weakref.ref(made)
+        made._look_at_settings()
+        return made
 
     def _step(self, make: Callable[[Sequential], Step]) -> Step:
         if make not in self._steps:
@@ -313,7 +350,10 @@ class Sequential(Layer):
             callbacks = [callbacks]
         elif not isinstance(callbacks or (), (list, tuple)):
             raise ArgumentError(f"callbacks is a list of callback objects, got {callbacks!r}")
-        _require_whole("epochs", epochs, least=0)
+        whole_number("epochs", epochs, least=0)
+        whole_number("initial_epoch", initial_epoch, least=0)
+        truth("shuffle", shuffle)
+        loudness(verbose)
         data = self._examples(x, y, sample_weight, class_weight)
         validation = None
         if validation_data is not None:
@@ -399,6 +439,7 @@ class Sequential(Layer):
     ) -> Any:
         """The loss, followed by the metrics if there are any; as a dict with return_dict=True."""
         self._ready("evaluate")
+        loudness(verbose)
         batch_size = _batch_size(batch_size)
         logs = self._evaluate(self._examples(x, y, sample_weight), batch_size)
         return _shown(logs, return_dict)
@@ -413,6 +454,7 @@ class Sequential(Layer):
         self, x: Any, batch_size: int | None = None, verbose: int | str = "auto"
     ) -> np.ndarray[Any, Any]:
         """The outputs for all examples, as one NumPy array."""
+        loudness(verbose)
         batch_size = _batch_size(batch_size)
         data = examples(x)
         self._fitting(data.x)
@@ -517,10 +559,4 @@ def _shown(logs: Logs, return_dict: bool) -> Any:
 
 def _batch_size(given: int | None) -> int:
     """Keras' default where none is given."""
-    _require_whole("batch_size", 32 if given is None else given)
-    return 32 if given is None else int(given)
-
-
-def _require_whole(name: str, value: Any, least: int = 1) -> None:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise ArgumentError(f"{name} is a whole number of at least {least}, got {value!r}")
+    return 32 if given is None else whole_number("batch_size", given)

@@ -2,8 +2,9 @@
 
 Every draw takes the next *stream* of the seed, so that after `set_seed(0)` the same calls give the
 same numbers. What is drawn is a constant, within a graph as well: drawn once, when it is written. But
-a layer or a loss that draws in a step of training draws anew in every step. The generator is the Philox of `refnet.ops.random`; draws are made with NumPy whatever
-the current backend is, so that a model starts from the same weights everywhere.
+a layer or a loss that draws in a step of training draws anew in every step. The generator is the
+Philox of `refnet.ops.random`; draws are made with NumPy whatever the current backend is, so that a
+model starts from the same weights everywhere.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from refnet import config, ops
-from refnet.errors import ArgumentError, ShapeError
+from refnet.arguments import whole_number
+from refnet.errors import ShapeError
 from refnet.op import TABLE, Op
 from refnet.scope import step_inputs
 from refnet.tensor import Tensor, Variable, tensor
@@ -27,23 +29,26 @@ _stream = 0
 def set_seed(seed: int) -> None:
     """Start over: the draws that follow depend on `seed` alone."""
     global _seed, _stream
-    _seed, _stream = int(seed) & 0xFFFFFFFF, 0
+    _seed, _stream = whole_number("a seed", seed, least=None) & 0xFFFFFFFF, 0
 
 
-def next_key(seed: int | None = None) -> np.ndarray[Any, Any]:
-    """A key (seed, stream) nobody else has; for a given `seed`, its first stream."""
+#: which stream of a given seed a draw takes: one seed for two purposes gives numbers of two kinds.
+#: The streams of `set_seed` are counted from 1 and stay far below.
+STREAMS = {"draw": 0, "weights": 2**31, "order": 2**31 + 1, "generator": 2**31 + 2}
+
+
+def next_key(seed: int | None = None, purpose: str = "draw") -> np.ndarray[Any, Any]:
+    """A key (seed, stream) nobody else has; for a given `seed`, the stream of this purpose."""
     global _stream
-    if seed is not None and not isinstance(seed, (int, np.integer)):
-        raise ArgumentError(f"a seed is a whole number, got {seed!r}")
     if seed is not None:
-        return np.array([int(seed) & 0xFFFFFFFF, 0])
+        return np.array([whole_number("a seed", seed, least=None) & 0xFFFFFFFF, STREAMS[purpose]])
     _stream += 1
     return np.array([_seed, _stream])
 
 
 def generator_key(seed: int | None = None) -> np.ndarray[Any, Any]:
     """The first key of a generator of its own, whose streams are apart from those of all others."""
-    seed, stream = next_key(seed)
+    seed, stream = map(int, next_key(seed, "generator"))
     return np.array([(seed ^ (stream * 0x9E3779B9)) & 0xFFFFFFFF, 0])
 
 
@@ -102,4 +107,4 @@ def _lengths(shape: int | Sequence[int]) -> tuple[int, ...]:
 
 def permutation(n: int, seed: int | None = None) -> np.ndarray[Any, Any]:
     """The numbers 0 … n-1 in random order, as a NumPy array: each gets a random word, then sort."""
-    return np.argsort(ops.random.random_bits(next_key(seed), (n,)), kind="stable")
+    return np.argsort(ops.random.random_bits(next_key(seed, "order"), (n,)), kind="stable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 
 import numpy as np
@@ -213,6 +214,7 @@ def test_a_callback_that_looks_at_the_code_changes_nothing(backend):
         with refnet.use_backend(backend):
             encoder = refnet.Sequential(watched.layers[:2])
         assert encoder.predict(X).shape == (12, 2)
+        assert encoder.parameters.size  # its weights in one vector, taken from the autoencoder's
 
     hook = refnet.callbacks.LambdaCallback(on_epoch_end=look)
     options = {"batch_size": 5, "epochs": 40, "shuffle": False, "verbose": 0}
@@ -271,3 +273,34 @@ def test_a_frozen_layer_finds_its_memory_when_it_thaws():
     assert now.theta is not theta
     assert layer.kernel not in optimizer.memory
     np.testing.assert_array_equal(now.parts(optimizer.memory[now.theta][0])[0], waiting)
+
+
+@backends
+@pytest.mark.parametrize("rule", [SGD, Adam])
+def test_a_deep_copy_trains_itself_and_nothing_else(rule, backend):
+    """It goes on as the model would have: same weights, memory, count of steps and random keys."""
+    model = autoencoder().to(backend)
+    model.compile(optimizer(rule), "mean_squared_error")
+    model.train_on_batch(X, X)
+    twin = copy.deepcopy(model)
+    before = model.get_weights()
+    losses = [twin.train_on_batch(X, X) for _ in range(3)]
+    for a, b in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [model.train_on_batch(X, X) for _ in range(3)] == losses
+    for a, b in zip(model.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_optimizer_trains_one_model():
+    one = Adam()
+    models = [refnet.Sequential([Input((3,)), Dense(3)]) for _ in range(2)]
+    models[0].compile(one, "mean_squared_error")
+    models[0].compile(one, "mean_absolute_error")
+    with pytest.raises(refnet.errors.ArgumentError, match="trains sequential.*for each model"):
+        models[1].compile(one, "mean_squared_error")
+    models[0].train_on_batch(X, Y)
+    del models[0]
+    gc.collect()
+    with pytest.raises(refnet.errors.ArgumentError, match="trains another model"):
+        models[0].compile(one, "mean_squared_error")

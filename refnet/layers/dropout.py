@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from refnet.errors import ArgumentError
+from refnet.arguments import Number, optional_seed
 from refnet.layers.layer import Layer, Shape
 from refnet.ops import TABLE
 from refnet.random import generator_key, next_stream
@@ -17,13 +17,11 @@ class Dropout(Layer):
     to prevent neural networks from overfitting".
     """
 
+    rate = Number(least=0, below=1)
+
     def __init__(self, rate: float, seed: int | None = None, **common: Any) -> None:
         super().__init__(**common)
-        if not (isinstance(rate, (int, float)) and 0 <= rate < 1):
-            raise ArgumentError(
-                f"Dropout {self.name!r}: rate is at least 0 and below 1, got {rate!r}"
-            )
-        self.rate, self.seed = float(rate), seed
+        self.rate, self.seed = rate, optional_seed(seed)
 
     def make_weights(self, input_shape: Shape) -> None:
         self.key = self.add_state(generator_key(self.seed), "key")

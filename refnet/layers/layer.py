@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from refnet import config, initializers, regularizers
+from refnet.arguments import truth
 from refnet.errors import ArgumentError, DTypeError, NotReadyError, ShapeError
 from refnet.naming import snake_case, unique_name
 from refnet.scope import name_scope, writes_of
@@ -44,7 +45,7 @@ class Layer:
         input_shape: Sequence[int] | None = None,
     ) -> None:
         self.name = name or unique_name(snake_case(type(self).__name__))
-        self._trainable = bool(trainable)
+        self._trainable = truth(f"{self.name}: trainable", trainable)
         if isinstance(input_shape, int):
             raise ArgumentError(
                 f"{self.name}: input_shape is a tuple, ({input_shape},) for one axis"
@@ -211,8 +212,9 @@ class Layer:
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
+        value = truth(f"{self.name}: trainable", value)
         for layer in self.flattened():
-            layer._trainable = bool(value)
+            layer._trainable = value
 
     @property
     def trainable_weights(self) -> list[Variable]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from refnet.arguments import Number, number
 from refnet.backpropagation import gradients
 from refnet.errors import (
     ArgumentError,
@@ -23,6 +23,18 @@ from refnet.op import Op
 from refnet.parameters import Parameters
 from refnet.scope import graph_in_use, name_scope
 from refnet.tensor import Tensor, Variable, leaves, tensor
+
+
+class Coefficient(Number):
+    """A number that an optimizer's rule takes: one of its attributes, which may be set at any time."""
+
+    def kept(self, thing: Any) -> dict[str, Any]:
+        if self.name not in thing.rule.attributes:
+            raise ArgumentError(
+                f"{type(thing).__name__}: its rule, {thing.rule.name}, takes no {self.name}: make another"
+            )
+        attributes: dict[str, Any] = thing.attributes
+        return attributes
 
 
 class Optimizer:
@@ -58,9 +70,7 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        if not (isinstance(value, (int, float, np.number)) and 0 <= value < math.inf):
-            raise ArgumentError(f"learning_rate is a number of at least 0, got {value!r}")
-        self._learning_rate = float(value)
+        self._learning_rate = number(f"{type(self).__name__}: learning_rate", value, least=0)
 
     def build(self, variables: Sequence[Variable]) -> None:
         """Make the rule's memory for these variables, all zero. What is there already stays."""
