@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from refnet import config, ops
+from refnet.arguments import Number, optional_seed
 from refnet.naming import look_up, snake_case
 from refnet.random import next_key
 
@@ -46,6 +47,8 @@ class Initializer:
 class Constant(Initializer):
     """Every weight is `value`."""
 
+    value = Number()
+
     def __init__(self, value: float = 0.0) -> None:
         self.value = value
 
@@ -70,26 +73,30 @@ class Ones(Constant):
 class RandomUniform(Initializer):
     """Uniform on [minval, maxval)."""
 
+    minval, maxval = Number(), Number()
+
     def __init__(
         self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
     ) -> None:
-        self.minval, self.maxval, self.seed = minval, maxval, seed
+        self.minval, self.maxval, self.seed = minval, maxval, optional_seed(seed)
 
     def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
-        key = next_key(self.seed)
+        key = next_key(self.seed, "weights")
         return _draw_uniform(key, shape, self.minval, self.maxval, dtype)
 
 
 class RandomNormal(Initializer):
     """Normal: N(mean, stddev²)."""
 
+    mean, stddev = Number(), Number(least=0)
+
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
-        self.mean, self.stddev, self.seed = mean, stddev, seed
+        self.mean, self.stddev, self.seed = mean, stddev, optional_seed(seed)
 
     def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
         draw = ops.random.random_normal.function
         z: Array = draw(
-            next_key(self.seed), shape, self.mean, self.stddev, dtype or config.floatx()
+            next_key(self.seed, "weights"), shape, self.mean, self.stddev, dtype or config.floatx()
         )
         return z
 
@@ -97,11 +104,13 @@ class RandomNormal(Initializer):
 class TruncatedNormal(Initializer):
     """N(mean, stddev²), where numbers more than two stddev away are drawn again."""
 
+    mean, stddev = Number(), Number(least=0)
+
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
-        self.mean, self.stddev, self.seed = mean, stddev, seed
+        self.mean, self.stddev, self.seed = mean, stddev, optional_seed(seed)
 
     def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
-        return self.mean + self.stddev * _truncated(next_key(self.seed), shape, dtype)
+        return self.mean + self.stddev * _truncated(next_key(self.seed, "weights"), shape, dtype)
 
 
 class VarianceScaling(Initializer):
@@ -116,13 +125,13 @@ class VarianceScaling(Initializer):
     distribution: ClassVar[str] = "uniform"
 
     def __init__(self, seed: int | None = None) -> None:
-        self.seed = seed
+        self.seed = optional_seed(seed)
 
     def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
         fan_in, fan_out = fans(shape)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, fan)
-        key = next_key(self.seed)
+        key = next_key(self.seed, "weights")
         if self.distribution == "uniform":
             limit = math.sqrt(3 * variance)  # the variance of uniform(-a, a) is a²/3
             return _draw_uniform(key, shape, -limit, limit, dtype)
@@ -167,13 +176,15 @@ class LecunNormal(VarianceScaling):
 class Orthogonal(Initializer):
     """A random matrix with orthonormal columns (or rows): lengths are kept. Saxe et al. (2014)."""
 
+    gain = Number()
+
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
-        self.gain, self.seed = gain, seed
+        self.gain, self.seed = gain, optional_seed(seed)
 
     def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
         rows, columns = math.prod(shape[:-1]), shape[-1]
         tall = max(rows, columns), min(rows, columns)
-        normal = ops.random.random_normal.function(next_key(self.seed), tall, dtype="float64")
+        normal = ops.random.random_normal.function(next_key(self.seed, "weights"), tall, dtype="float64")
         q, r = np.linalg.qr(normal)
         q = q * np.sign(np.diag(r))  # makes the draw uniform over all such matrices
         q = q if rows >= columns else q.T

@@ -193,6 +193,9 @@ class Op:
             raise ShapeError(f"{self.name} takes ({takes}), got {len(arguments)} arguments")
         return arguments[:count], {**dict(zip(names, extra, strict=False)), **attributes}
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Op:
+        return self  # TABLE holds one of each
+
     def __repr__(self) -> str:
         return f"<op {self.name}: {self.formula}>"
 

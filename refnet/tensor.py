@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from refnet.errors import (
 from refnet.op import Op
 from refnet.operators import Operators
 from refnet.ops import TABLE
-from refnet.scope import Promise, graph_in_use, line_of_user
+from refnet.scope import Promise, graph_in_use, line_of_user, noted, step_inputs
 from refnet.shapes import Shape, Spec
 
 if TYPE_CHECKING:
@@ -214,6 +215,8 @@ class Tensor(Operators):
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The value as a NumPy array, to be read only: the memory may be the tensor's own."""
+        if step_inputs.get() is not None:
+            _warn_of_reading(self)
         array = self.backend.numpy(self.known()).view()
         array.flags.writeable = False
         return array
@@ -355,7 +358,7 @@ class Variable(Tensor):
             return apply(TABLE["assign"], (self, new))
         if new.dtype != self.dtype and self.dtype in INTEGERS:
             require_range(new.numpy(), self.dtype)
-        _run(TABLE["assign"], (self, new), {})
+        apply(TABLE["assign"], (self, new))
         return self
 
     def note_change(self) -> None:
@@ -462,6 +465,8 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
         values = _run(op, tensors, attributes)
         node = Node(op, tensors, attributes, values, len(values))
     outputs = node.outputs()
+    if op.writes and (writes := noted.get()) is not None:
+        writes.append(outputs[0])
     return outputs[0] if len(outputs) == 1 else outputs
 
 
@@ -561,7 +566,21 @@ def recorded(outputs: Iterable[Tensor], given: Iterable[Tensor] = ()) -> list[No
     return [found[serial] for serial in sorted(found)]
 
 
-def leaves(output: Tensor) -> list[Tensor]:
-    """The tensors without a history that the output depends on."""
-    found = {t.key: t for node in recorded([output]) for t in node.inputs if t.node is None}
-    return list(found.values()) or [output]
+def _warn_of_reading(t: Tensor) -> None:
+    """Python reads a value that is another one at the next step: what it makes of it stays as it is."""
+    given = {x.key for x in step_inputs.get() or ()}
+    if any(isinstance(x, Variable) or x.key in given for x in leaves(t)):
+        warnings.warn(
+            f"a step that is recorded, to be run again, reads a value: in {line_of_user()}\n  What "
+            "Python makes of it is the same in all steps that follow. compile(..., run_eagerly=True) "
+            "records none.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def leaves(*outputs: Tensor) -> list[Tensor]:
+    """The tensors without a history that the outputs depend on."""
+    found = {t.key: t for t in outputs if t.node is None}
+    found |= {t.key: t for node in recorded(outputs) for t in node.inputs if t.node is None}
+    return list(found.values())
