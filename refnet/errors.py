@@ -29,6 +29,10 @@ class ArgumentError(RefnetError, ValueError):
     """An argument outside the values it may take."""
 
 
+class CallError(RefnetError, TypeError):
+    """A call that does not fit: an argument missing, one too many, given twice, or unknown."""
+
+
 class UnknownNameError(RefnetError, ValueError):
     """A name (of an op, a layer, a loss, a backend ...) that nothing answers to."""
 
