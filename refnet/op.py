@@ -30,6 +30,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from refnet.config import dtype_name
 from refnet.errors import CallError, ShapeError, unknown_name
 from refnet.shapes import Rule, Spec, by_name
 
@@ -212,7 +213,10 @@ class Op:
     def _sorted(
         self, arguments: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """(the data in order, the attributes) of a call, as Python sorts the arguments of a function."""
+        """(the data in order, the attributes) of a call, as Python sorts the arguments of a function.
+
+        A type of numbers, however it is written, becomes its name.
+        """
         names, last = (*self.inputs, *self.attributes), len(self.inputs) - 1
         if self.variadic and len(arguments) > last:
             arguments = (*arguments[:last], arguments[last:])
@@ -226,6 +230,8 @@ class Op:
         if missing:
             raise self._wrong_call(f"no {' and no '.join(missing)}")
         data = tuple([given.pop(name) for name in self.inputs])
+        if "dtype" in given:
+            given["dtype"] = dtype_name(given["dtype"])
         return ((*data[:-1], *data[-1]) if self.variadic else data), given
 
     def _require_new(self, named: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -209,7 +209,7 @@ class Operators:
         """Every element brought to within the two bounds."""
         return TABLE["clip"](self, minimum=minimum, maximum=maximum)
 
-    def astype(self, dtype: str) -> Any:
+    def astype(self, dtype: Any) -> Any:
         """The same values as numbers of another type."""
         return TABLE["cast"](self, dtype=dtype)
 

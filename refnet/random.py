@@ -43,24 +43,24 @@ def uniform(
     shape: int | Sequence[int] = (),
     minimum: float = 0.0,
     maximum: float = 1.0,
-    dtype: str | None = None,
+    dtype: Any = None,
     seed: int | None = None,
 ) -> Tensor:
     """A tensor of numbers drawn uniformly from [minimum, maximum)."""
     draw = ops.random.random_uniform
-    return tensor(draw(next_key(seed), _lengths(shape), minimum, maximum, dtype or config.floatx()))
+    return tensor(draw(next_key(seed), _lengths(shape), minimum, maximum, config.dtype_name(dtype)))
 
 
 def normal(
     shape: int | Sequence[int] = (),
     mean: float = 0.0,
     stddev: float = 1.0,
-    dtype: str | None = None,
+    dtype: Any = None,
     seed: int | None = None,
 ) -> Tensor:
     """A tensor of numbers drawn from the normal distribution N(mean, stddev²)."""
     draw = ops.random.random_normal
-    return tensor(draw(next_key(seed), _lengths(shape), mean, stddev, dtype or config.floatx()))
+    return tensor(draw(next_key(seed), _lengths(shape), mean, stddev, config.dtype_name(dtype)))
 
 
 def _lengths(shape: int | Sequence[int]) -> tuple[int, ...]:

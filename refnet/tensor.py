@@ -325,7 +325,7 @@ class Variable(Tensor):
     def __init__(
         self,
         values: Any,
-        dtype: str | None = None,
+        dtype: Any = None,
         name: str = "",
         trainable: bool = True,
         backend: str | Backend | None = None,
@@ -399,7 +399,7 @@ def require_range(array: np.ndarray[Any, Any], dtype: str) -> None:
 
 def tensor(
     values: Any,
-    dtype: str | None = None,
+    dtype: Any = None,
     name: str = "",
     backend: str | Backend | None = None,
 ) -> Tensor:
@@ -408,6 +408,7 @@ def tensor(
     Python floats become `config.floatx()`; arrays keep their type unless `dtype` is given.
     """
     there = backends.get(backend)
+    dtype = None if dtype is None else config.dtype_name(dtype)
     if isinstance(values, Tensor):
         values = values.known() if values.backend is there else values.numpy()
     if type(values) is there.array_type:

@@ -130,13 +130,13 @@ class Layer:
         self,
         shape: tuple[int, ...],
         initializer: str | Callable[..., Any] = "glorot_uniform",
-        dtype: str | None = None,
+        dtype: Any = None,
         trainable: bool = True,
         regularizer: str | regularizers.Regularizer | None = None,
         name: str = "weight",
     ) -> Variable:
         """Make a weight, drawn by NumPy so that it is the same on every backend."""
-        values = initializers.get(initializer)(shape, dtype or config.floatx())
+        values = initializers.get(initializer)(shape, config.dtype_name(dtype))
         variable = Variable(values, name=f"{self.name}/{name}", trainable=trainable)
         self.weights.append(variable)
         penalty = regularizers.get(regularizer)
