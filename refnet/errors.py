@@ -17,6 +17,10 @@ class ShapeError(RefnetError, ValueError):
     """Arrays whose shapes do not fit together, or do not fit the layer they were given to."""
 
 
+class UnsizedError(ShapeError, TypeError):
+    """The length of a tensor without axes. A TypeError, by which Python tells what cannot be iterated."""
+
+
 class DTypeError(RefnetError, TypeError):
     """Numbers of the wrong kind: float labels where class numbers are needed, text, objects."""
 

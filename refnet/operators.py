@@ -122,10 +122,13 @@ class Operators:
 
     ravel = flatten
 
-    def expand_dims(self, axis: int) -> Any:
-        """A new axis of length 1, which is then axis `axis`."""
-        at = _axis(axis, self.ndim + 1)
-        return TABLE["index"](self, key=(*[slice(None)] * at, None))
+    def expand_dims(self, axis: int | tuple[int, ...]) -> Any:
+        """A new axis of length 1, which is then axis `axis`; or several."""
+        axes = axis if isinstance(axis, tuple) else (axis,)
+        count = self.ndim + len(axes)
+        new = {_axis(a, count) for a in axes}
+        key = tuple(None if i in new else slice(None) for i in range(count))
+        return TABLE["index"](self, key=key)
 
     def squeeze(self, axis: int | tuple[int, ...] | None = None) -> Any:
         """Without one axis of length 1, several, or all there are."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refnet import backend as backends
-from refnet import config
+from refnet import config, numpy_functions
 from refnet.backend import Array, Backend
 from refnet.errors import (
     ArgumentError,
@@ -27,6 +27,7 @@ from refnet.errors import (
     NotReadyError,
     RefnetError,
     ShapeError,
+    UnsizedError,
 )
 from refnet.op import Op
 from refnet.operators import Operators
@@ -133,7 +134,6 @@ class Tensor(Operators):
         "value",
     )
     __array_priority__ = 1000  # NumPy arrays leave the arithmetic to us
-    __array_ufunc__ = None
 
     def __init__(
         self,
@@ -234,6 +234,12 @@ class Tensor(Operators):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.array(self.numpy(), dtype=dtype, copy=bool(copy) or None)
 
+    def __array_ufunc__(self, function: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        return numpy_functions.ufunc(function, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        return numpy_functions.array_function(function, types, arguments, options)
+
     def __dlpack__(self, **options: Any) -> Any:
         """The value for another library, without a copy: ``torch.from_dlpack(x)``."""
         return self._exported().__dlpack__(**options)
@@ -261,7 +267,7 @@ class Tensor(Operators):
 
     def __len__(self) -> int:
         if not self.shape:
-            raise ShapeError("a tensor without axes has no length")
+            raise UnsizedError("a tensor without axes has no length")
         if self.shape[0] is None:
             raise NotReadyError(f"tensor {self.name!r} of shape {self.shape} has no length yet")
         return self.shape[0]

@@ -19,7 +19,7 @@ LEVELS = [
     {"bounds", "cases", "shapes"},
     {"op"},
     {"ops"},
-    {"backend", "operators"},
+    {"backend", "operators", "numpy_functions"},
     {"agreement", "tensor", "backpropagation"},
     {"creation", "plan", "serialization", "drawing"},
     {"graph"},
