@@ -41,6 +41,10 @@ class UnknownNameError(RefnetError, ValueError):
     """A name (of an op, a layer, a loss, a backend ...) that nothing answers to."""
 
 
+class MissingNameError(RefnetError, AttributeError):
+    """A name that a module or an object does not have."""
+
+
 class BackendError(RefnetError, RuntimeError):
     """A backend that is missing, cannot run here, or was handed another backend's arrays."""
 
@@ -74,7 +78,8 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     import difflib  # only now: most programs never need it
 
     names = sorted(known)
-    near = difflib.get_close_matches(str(name).lower(), names, n=1)
-    hint = f": did you mean {near[0]!r}?" if near else "."
+    lower = {n.lower(): n for n in reversed(names)}
+    near = difflib.get_close_matches(str(name).lower(), lower, n=1)
+    hint = f": did you mean {lower[near[0]]!r}?" if near else "."
     more = f" and {len(names) - 40} more" if len(names) > 40 else ""
     return UnknownNameError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names[:40])}{more}")

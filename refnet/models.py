@@ -12,6 +12,7 @@ from refnet import config, optimizers
 from refnet import losses as criteria
 from refnet import metrics as measures
 from refnet.callbacks import Callback, Callbacks, History, Logs, progress
+from refnet.elsewhere import Explained
 from refnet.errors import ArgumentError, DataError, NotReadyError, ShapeError, unknown_name
 from refnet.examples import Examples, examples
 from refnet.layers.layer import Layer, Shape, assign_all
@@ -24,7 +25,7 @@ from refnet.tensor import Tensor, Variable, tensor
 from refnet.training import Step, evaluation_step, prediction_step, training_step
 
 
-class Sequential:
+class Sequential(Explained):
     """Layers applied one after the other.
 
     Examples

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from refnet.elsewhere import Explained
 from refnet.errors import ArgumentError, DTypeError, ShapeError
 from refnet.ops import TABLE
 
 
-class Operators:
+class Operators(Explained):
     """Arithmetic, comparisons, indexing, shape and reductions, as NumPy's arrays have them."""
 
     __slots__ = ()

@@ -22,6 +22,7 @@ from refnet.backend import Array, Backend
 from refnet.errors import (
     ArgumentError,
     BackendError,
+    CallError,
     DTypeError,
     GraphError,
     NotReadyError,
@@ -138,11 +139,15 @@ class Tensor(Operators):
     def __init__(
         self,
         value: Array | None,
-        backend: Backend,
+        backend: Backend | None = None,
         node: Node | None = None,
         index: int = 0,
         name: str = "",
     ) -> None:
+        if backend is None:
+            raise CallError(
+                "refnet.tensor(values) makes a tensor; Tensor(...) is for what ops make"
+            )
         self.value = value
         self.backend = backend
         self.node = node

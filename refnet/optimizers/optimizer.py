@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from refnet.backpropagation import gradients
+from refnet.elsewhere import Explained
 from refnet.errors import (
     ArgumentError,
     BackendError,
@@ -24,7 +25,7 @@ from refnet.scope import graph_in_use, name_scope
 from refnet.tensor import Tensor, Variable, leaves, tensor
 
 
-class Optimizer:
+class Optimizer(Explained):
     """Follow gradients downhill with an update rule of `refnet.ops.optimizers`.
 
     A subclass says which op is its rule and with which attributes. The op's own row says the rest:
@@ -104,10 +105,12 @@ class Optimizer:
         >>> [session.run([train, w])[1].item() for step in range(3)]
         [3.0, 2.0, 1.5]
         """
-        graph = loss.graph
+        graph = loss.graph if isinstance(loss, Tensor) else None
         if graph is None:
             raise GraphError(
-                f"{self.name}: minimize needs a loss that waits in a graph, got {loss!r}"
+                f"{self.name}: minimize needs a loss that waits in a graph, got {loss!r}. A loss that "
+                "has its value is made smaller by gs = refnet.gradients(loss, variables) and "
+                "optimizer.apply_gradients(list(zip(gs, variables)))"
             )
         if loss.shape != ():
             raise ShapeError(
