@@ -34,7 +34,7 @@ class ArgumentError(RefnetError, ValueError):
 
 
 class CallError(RefnetError, TypeError):
-    """A call that does not fit: an argument missing, one too many, given twice, or unknown."""
+    """A call that does not fit: an argument missing, given twice or unknown, a function without an op."""
 
 
 class UnknownNameError(RefnetError, ValueError):

@@ -102,14 +102,15 @@ def array_function(
     if not all(issubclass(t, (Operators, np.ndarray)) for t in types):
         return NotImplemented
     name = f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
-    given = _given(function, arguments, options)
     if name in ABOUT_VALUES:
-        _require_none(name, ["out"] if isinstance(given.get("out"), Operators) else [])
+        out = _given(function, arguments, options).get("out")
+        _require_none(name, ["out"] if isinstance(out, Operators) else [])
         values = dict(zip(options, _values(options.values()), strict=True))
         return function(*_values(arguments), **values)
     called = BY_HAND.get(name) or TABLE.get(ALIASES.get(name, name)) or METHODS.get(name)
     if called is None:
         raise _no_op(name)
+    given = _given(function, arguments, options)
     if isinstance(called, Op):
         data, takes = len(called.inputs), list(called.attributes)
         given = {PARAMETERS.get(n, n): value for n, value in given.items()}

@@ -67,6 +67,9 @@ class Operators(Explained):
     def __neg__(self) -> Any:
         return TABLE["negative"](self)
 
+    def __pos__(self) -> Any:
+        return self
+
     def __abs__(self) -> Any:
         return TABLE["abs"](self)
 

@@ -134,7 +134,6 @@ class Tensor(Operators):
         "node",
         "value",
     )
-    __array_priority__ = 1000  # NumPy arrays leave the arithmetic to us
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """NumPy's functions on tensors: right and recorded, or refused by refnet. Nothing else."""
 
 import copy
+import operator
 import warnings
 
 import numpy as np
@@ -20,11 +21,17 @@ OTHER = {
     *("savez", "savez_compressed", "savetxt", "frompyfunc", "memmap", "open_memmap", "from_dlpack"),
     *("frombuffer", "bmat"),  # bmat answers None to all it does not know
 }
-FUNCTIONS = sorted(
-    name
-    for name in np.__all__
-    if callable(getattr(np, name)) and not isinstance(getattr(np, name), type) and name not in OTHER
-)
+
+
+def functions(module, prefix=""):
+    """The names of a module's functions, as np.NAME has them."""
+    for name in sorted(module.__all__):
+        function = getattr(module, name)
+        if callable(function) and not isinstance(function, type) and name not in OTHER:
+            yield prefix + name
+
+
+FUNCTIONS = [*functions(np), *functions(np.linalg, "linalg."), *functions(np.fft, "fft.")]
 MATRIX = np.array([[0.5, 1.5], [3.25, 0.125]])
 VECTOR, OTHER_VECTOR = np.array([0.5, 1.5, 0.25]), np.array([2.0, 0.75, 3.0])
 
@@ -116,7 +123,7 @@ def _with(given, leaf, moved, array):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_as_numpy_on_the_values_or_refused(name):
-    function = getattr(np, name)
+    function = operator.attrgetter(name)(np)
     arrays = VECTOR, OTHER_VECTOR, MATRIX
     tensors = [refnet.tensor(a) for a in arrays]
     warnings.simplefilter("ignore")  # within a test alone
@@ -223,16 +230,13 @@ def test_what_is_recommended_says_the_same(name):
     x, w = VECTOR, OTHER_VECTOR
     if name != "copy":
         with pytest.raises(CallError, match="There is"):
-            _numpys(name)(*[refnet.tensor(a) for a in _arguments(name, x, w)])
+            operator.attrgetter(name)(np)(*[refnet.tensor(a) for a in _arguments(name, x, w)])
     found = eval(
         numpy_functions.INSTEAD[name], {"x": refnet.tensor(x), "w": refnet.tensor(w), "np": np}
     )
-    np.testing.assert_allclose(found, _numpys(name)(*_arguments(name, x, w)), rtol=1e-12)
-
-
-def _numpys(name):
-    module, _, name = name.rpartition(".")
-    return getattr(np.linalg if module else np, name)
+    np.testing.assert_allclose(
+        found, operator.attrgetter(name)(np)(*_arguments(name, x, w)), rtol=1e-12
+    )
 
 
 def _arguments(name, x, w):
