@@ -15,7 +15,14 @@ from refnet import losses as criteria
 from refnet import metrics as measures
 from refnet.arguments import truth, whole_number
 from refnet.callbacks import Callback, Callbacks, History, Logs, loudness, progress
-from refnet.errors import ArgumentError, BackendError, DataError, NotReadyError, ShapeError, unknown_name
+from refnet.errors import (
+    ArgumentError,
+    BackendError,
+    DataError,
+    NotReadyError,
+    ShapeError,
+    unknown_name,
+)
 from refnet.examples import Examples, examples
 from refnet.graph import Graph, placeholder
 from refnet.layers.layer import Layer, Shape
@@ -26,7 +33,6 @@ from refnet.scope import outside_graphs, recording
 from refnet.settings import Settings
 from refnet.tensor import Tensor, Variable, tensor
 from refnet.training import Step, evaluation_step, prediction_step, training_step
-
 
 #: which model an optimizer was compiled into
 _trains: weakref.WeakKeyDictionary[Optimizer, weakref.ref[Sequential]]
@@ -120,7 +126,7 @@ class Sequential(Layer):
         return self.layers
 
     def _models(self) -> list[Sequential]:
-        """This model and those within it."""
+        """The model and those within it."""
         return [layer for layer in self.flattened() if isinstance(layer, Sequential)]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -167,7 +173,7 @@ class Sequential(Layer):
                 )
 
     @property
-    def built(self) -> bool:
+    def built(self) -> bool:  # type: ignore[override]
         """True once the weights are made."""
         return self.output_shape is not None
 

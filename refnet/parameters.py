@@ -89,7 +89,7 @@ class Parameters:
 
     def in_place(self) -> bool:
         """Whether all variables lie here, and no other model has taken them since."""
-        return all([v.value is a for v, a in zip(self.variables, self._views, strict=True)])
+        return all(v.value is a for v, a in zip(self.variables, self._views, strict=True))
 
     def is_of(self, variables: Sequence[Variable]) -> bool:
         """Whether θ was made for these very variables, wherever their values lie now."""

@@ -63,7 +63,7 @@ def uniform(
     shape: int | Sequence[int] = (),
     minimum: float = 0.0,
     maximum: float = 1.0,
-    dtype: str | None = None,
+    dtype: Any = None,
     seed: int | None = None,
 ) -> Tensor:
     """A tensor of numbers drawn uniformly from [minimum, maximum)."""
@@ -74,7 +74,7 @@ def normal(
     shape: int | Sequence[int] = (),
     mean: float = 0.0,
     stddev: float = 1.0,
-    dtype: str | None = None,
+    dtype: Any = None,
     seed: int | None = None,
 ) -> Tensor:
     """A tensor of numbers drawn from the normal distribution N(mean, stddev²)."""
@@ -86,10 +86,10 @@ def _draw(
     shape: int | Sequence[int],
     first: float,
     second: float,
-    dtype: str | None,
+    dtype: Any,
     seed: int | None,
 ) -> Tensor:
-    attributes = _lengths(shape), first, second, dtype or config.floatx()
+    attributes = _lengths(shape), first, second, config.dtype_name(dtype)
     inputs = step_inputs.get()
     if inputs is None or seed is not None:
         return tensor(op.function(next_key(seed), *attributes))

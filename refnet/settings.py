@@ -23,7 +23,14 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None))
 LONGEST = 256  # longer lists and dicts are data, no settings
 KEPT = 32  # how many combinations of values are remembered
 #: what may be called and holds nothing that a step reads
-_NO_SETTINGS = types.FunctionType, types.BuiltinFunctionType, types.MethodType, type, Op, Initializer
+_NO_SETTINGS = (
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.MethodType,
+    type,
+    Op,
+    Initializer,
+)
 
 
 class Settings:

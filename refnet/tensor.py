@@ -18,16 +18,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refnet import backend as backends
-from refnet import config
+from refnet import config, numpy_functions
 from refnet.backend import Array, Backend
 from refnet.errors import (
     ArgumentError,
     BackendError,
+    CallError,
     DTypeError,
     GraphError,
     NotReadyError,
     RefnetError,
     ShapeError,
+    UnsizedError,
 )
 from refnet.op import Op
 from refnet.operators import Operators
@@ -133,17 +135,19 @@ class Tensor(Operators):
         "node",
         "value",
     )
-    __array_priority__ = 1000  # NumPy arrays leave the arithmetic to us
-    __array_ufunc__ = None
 
     def __init__(
         self,
         value: Array | None,
-        backend: Backend,
+        backend: Backend | None = None,
         node: Node | None = None,
         index: int = 0,
         name: str = "",
     ) -> None:
+        if backend is None:
+            raise CallError(
+                "refnet.tensor(values) makes a tensor; Tensor(...) is for what ops make"
+            )
         self.value = value
         self.backend = backend
         self.node = node
@@ -237,6 +241,12 @@ class Tensor(Operators):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.array(self.numpy(), dtype=dtype, copy=bool(copy) or None)
 
+    def __array_ufunc__(self, function: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        return numpy_functions.ufunc(function, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        return numpy_functions.array_function(function, types, arguments, options)
+
     def __dlpack__(self, **options: Any) -> Any:
         """The value for another library, without a copy: ``torch.from_dlpack(x)``."""
         return self._exported().__dlpack__(**options)
@@ -264,7 +274,7 @@ class Tensor(Operators):
 
     def __len__(self) -> int:
         if not self.shape:
-            raise ShapeError("a tensor without axes has no length")
+            raise UnsizedError("a tensor without axes has no length")
         if self.shape[0] is None:
             raise NotReadyError(f"tensor {self.name!r} of shape {self.shape} has no length yet")
         return self.shape[0]
@@ -328,7 +338,7 @@ class Variable(Tensor):
     def __init__(
         self,
         values: Any,
-        dtype: str | None = None,
+        dtype: Any = None,
         name: str = "",
         trainable: bool = True,
         backend: str | Backend | None = None,
@@ -402,7 +412,7 @@ def require_range(array: np.ndarray[Any, Any], dtype: str) -> None:
 
 def tensor(
     values: Any,
-    dtype: str | None = None,
+    dtype: Any = None,
     name: str = "",
     backend: str | Backend | None = None,
 ) -> Tensor:
@@ -411,6 +421,7 @@ def tensor(
     Python floats become `config.floatx()`; arrays keep their type unless `dtype` is given.
     """
     there = backends.get(backend)
+    dtype = None if dtype is None else config.dtype_name(dtype)
     if isinstance(values, Tensor):
         values = values.known() if values.backend is there else values.numpy()
     if type(values) is there.array_type:

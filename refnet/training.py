@@ -43,7 +43,7 @@ class Recorded(NamedTuple):
     def holds(self, parameters: Parameters | None) -> bool:
         """Whether they still are what they were: no other model took them, none was moved."""
         return self.parameters is parameters and all(
-            [v.value is a for v, a in zip(self.variables, self.arrays, strict=True)]
+            v.value is a for v, a in zip(self.variables, self.arrays, strict=True)
         )
 
 

@@ -231,7 +231,10 @@ def test_a_layer_held_twice_counts_once():
     assert len(model.losses) == 1
     kernel, bias = model.get_weights()
     model.train_on_batch(X, Y)
-    loss = lambda k, b: np.mean(((X @ k + b) @ k + b - Y) ** 2) + 0.01 * np.sum(k**2)
+
+    def loss(k, b):
+        return np.mean(((X @ k + b) @ k + b - Y) ** 2) + 0.01 * np.sum(k**2)
+
     g = np.array([[(loss(kernel + h, bias) - loss(kernel - h, bias)) / 2e-2 for h in row]
                   for row in 1e-2 * np.eye(16).reshape(4, 4, 4, 4)])  # fmt: skip
     np.testing.assert_allclose(model.get_weights()[0], kernel - 0.1 * g, atol=2e-3)
@@ -293,7 +296,9 @@ class OnlyWhileTraining(Holder):
 
 @pytest.mark.filterwarnings("ignore:a step that is recorded")
 @pytest.mark.parametrize(
-    "make", [Lazy, LooksAtValues, lambda: OnlyWhileTraining(Dense(4))], ids=["lazy", "values", "train"]
+    "make",
+    [Lazy, LooksAtValues, lambda: OnlyWhileTraining(Dense(4))],
+    ids=["lazy", "values", "train"],
 )
 def test_layers_that_are_made_late_learn_from_the_first_step_on(make):
     model = refnet.Sequential([Input((4,)), make()])

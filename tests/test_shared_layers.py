@@ -297,7 +297,7 @@ def test_an_optimizer_trains_one_model():
     models = [refnet.Sequential([Input((3,)), Dense(3)]) for _ in range(2)]
     models[0].compile(one, "mean_squared_error")
     models[0].compile(one, "mean_absolute_error")
-    with pytest.raises(refnet.errors.ArgumentError, match="trains sequential.*for each model"):
+    with pytest.raises(refnet.errors.ArgumentError, match=r"trains sequential.*for each model"):
         models[1].compile(one, "mean_squared_error")
     models[0].train_on_batch(X, Y)
     del models[0]

@@ -11,6 +11,7 @@ import numpy as np
 
 from refnet import config, initializers, regularizers
 from refnet.arguments import truth
+from refnet.elsewhere import Explained
 from refnet.errors import ArgumentError, DTypeError, NotReadyError, ShapeError
 from refnet.naming import snake_case, unique_name
 from refnet.scope import name_scope, writes_of
@@ -19,7 +20,7 @@ from refnet.tensor import Tensor, Variable, tensor
 Shape = tuple[int | None, ...]
 
 
-class Layer:
+class Layer(Explained):
     """A function with weights.
 
     A subclass overrides `make_weights` (for an input shape), `call` (compute the output) and
@@ -159,13 +160,13 @@ class Layer:
         self,
         shape: tuple[int, ...],
         initializer: str | Callable[..., Any] = "glorot_uniform",
-        dtype: str | None = None,
+        dtype: Any = None,
         trainable: bool = True,
         regularizer: str | regularizers.Regularizer | None = None,
         name: str = "weight",
     ) -> Variable:
         """Make a weight, drawn by NumPy so that it is the same on every backend."""
-        values = initializers.get(initializer)(shape, dtype or config.floatx())
+        values = initializers.get(initializer)(shape, config.dtype_name(dtype))
         variable = Variable(values, name=f"{self.name}/{name}", trainable=trainable)
         self._weights.append(variable)
         penalty = regularizers.get(regularizer)
@@ -186,7 +187,7 @@ class Layer:
         return vars(self)
 
     def flattened(self) -> list[Layer]:
-        """This layer and all layers within it, each once: a layer stands before those it holds."""
+        """The layer and all layers within it, each once: a layer stands before those it holds."""
         return [x for x in _held(self) if isinstance(x, Layer)]
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 
 from refnet.arguments import Number, number
 from refnet.backpropagation import gradients
+from refnet.elsewhere import Explained
 from refnet.errors import (
     ArgumentError,
     BackendError,
@@ -37,7 +38,7 @@ class Coefficient(Number):
         return attributes
 
 
-class Optimizer:
+class Optimizer(Explained):
     """Follow gradients downhill with an update rule of `refnet.ops.optimizers`.
 
     A subclass says which op is its rule and with which attributes. The op's own row says the rest:
@@ -133,10 +134,12 @@ class Optimizer:
         >>> [session.run([train, w])[1].item() for step in range(3)]
         [3.0, 2.0, 1.5]
         """
-        graph = loss.graph
+        graph = loss.graph if isinstance(loss, Tensor) else None
         if graph is None:
             raise GraphError(
-                f"{self.name}: minimize needs a loss that waits in a graph, got {loss!r}"
+                f"{self.name}: minimize needs a loss that waits in a graph, got {loss!r}. A loss that "
+                "has its value is made smaller by gs = refnet.gradients(loss, variables) and "
+                "optimizer.apply_gradients(list(zip(gs, variables)))"
             )
         if loss.shape != ():
             raise ShapeError(
