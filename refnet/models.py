@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from refnet import backend as backends
-from refnet import config, optimizers
+from refnet import config, optimizers, pairing
 from refnet import losses as criteria
 from refnet import metrics as measures
 from refnet.callbacks import Callback, Callbacks, History, Logs, progress
@@ -238,7 +238,7 @@ class Sequential:
         metrics: Sequence[Any] | None = None,
     ) -> None:
         """Choose how to learn: the optimizer, the loss and the metrics, by name or as objects."""
-        if isinstance(metrics, str):
+        if not isinstance(metrics or (), (list, tuple)):
             raise ArgumentError(f"{self.name}: metrics is a list, [{metrics!r}]")
         if loss is None:
             raise ArgumentError(f"{self.name}: compile() needs a loss, e.g. 'mean_squared_error'")
@@ -311,7 +311,7 @@ class Sequential:
         elif not isinstance(callbacks or (), (list, tuple)):
             raise ArgumentError(f"callbacks is a list of callback objects, got {callbacks!r}")
         _require_whole("epochs", epochs, least=0)
-        data = self._examples(x, y, sample_weight, class_weight)
+        data = self._examples(x, y, sample_weight)
         validation = None
         if validation_data is not None:
             if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
@@ -319,6 +319,7 @@ class Sequential:
             validation = self._examples(*validation_data)
         elif validation_split:
             data, validation = data.split(validation_split)
+        data = self._weighed_by_class(data, class_weight)
         steps = -(-len(data) // batch_size)
         self.stop_training = False
         self.history = History()
@@ -374,8 +375,12 @@ class Sequential:
         )
 
     def _means(self) -> dict[str, measures.Mean]:
-        named = [measures.Mean("loss"), *(measures.Mean(m.name) for m in self.metrics)]
-        return {mean.name: mean for mean in named}
+        """A running mean of the loss and of each metric. The second "mse" is called "mse_1"."""
+        means: dict[str, measures.Mean] = {}
+        for name in ("loss", *(metric.name for metric in self.metrics)):
+            count = sum(mean.name == name for mean in means.values())
+            means[f"{name}_{count}" if count else name] = measures.Mean(name)
+        return means
 
     def _read(
         self, means: dict[str, measures.Mean], results: list[tuple[int, tuple[Any, ...]]]
@@ -431,7 +436,7 @@ class Sequential:
     ) -> Any:
         """One step on one batch: the loss, followed by the metrics if there are any."""
         self._ready("train_on_batch")
-        data = self._examples(x, y, sample_weight, class_weight)
+        data = self._weighed_by_class(self._examples(x, y, sample_weight), class_weight)
         batch = next(data.batches(len(data)))
         logs = self._read(self._means(), [(len(data), self._train(*batch))])
         return _shown(logs, return_dict)
@@ -461,17 +466,11 @@ class Sequential:
         elif not self._gathered():
             self._gather_parameters()
 
-    def _examples(
-        self,
-        x: Any,
-        y: Any,
-        sample_weight: Any = None,
-        class_weight: Mapping[int, float] | None = None,
-    ) -> Examples:
+    def _examples(self, x: Any, y: Any, sample_weight: Any = None) -> Examples:
         """Checked data for training or evaluation: x fits the input, y the loss and the output."""
         if y is None:
             raise DataError(f"{self.name} needs targets y beside the inputs x")
-        data = examples(x, y, sample_weight, class_weight)
+        data = examples(x, y, sample_weight)
         data = self._targets(data, self._fitting(data.x))
         self._ensure_built(data.x)
         return data
@@ -479,25 +478,20 @@ class Sequential:
     def _targets(self, data: Examples, output_shape: Shape) -> Examples:
         """The same data, with y and the weights in the shapes that the loss and the output have."""
         assert data.y is not None
-        y = data.y
-        one_column = len(output_shape) == y.ndim + 1 and output_shape[-1] == 1
-        sparse = isinstance(self.loss, criteria.SparseCategoricalCrossentropy)
-        if one_column and not sparse:
-            y = y[..., None]  # (n,) beside outputs (n, 1), as in Keras
-        elif sparse and y.ndim == len(output_shape) and y.shape[-1] == 1:
-            y = y[..., 0]
-        self.loss.check(y, output_shape)
-        if not sparse:
-            y = y.astype(config.floatx(), copy=False)
-        weights, losses_shape = data.weights, (y if sparse else y[..., 0]).shape
-        if weights is not None:
-            while weights.ndim > len(losses_shape) and weights.shape[-1] == 1:
-                weights = weights[..., 0]
-            if weights.shape != losses_shape[: weights.ndim]:
-                raise ShapeError(
-                    f"sample_weight is one number for each example, ({len(y)},), got {weights.shape}"
-                )
-        return Examples(data.x, y, weights)
+        y = self.loss.targets(data.y, output_shape)
+        for metric in self.metrics:
+            metric.require(y, output_shape)
+        if data.weights is not None:
+            pairing.require_weights((len(y), *output_shape[1:-1]), data.weights.shape)
+        return Examples(data.x, y, data.weights)
+
+    def _weighed_by_class(
+        self, data: Examples, class_weight: Mapping[int, float] | None
+    ) -> Examples:
+        """Training data weighed by class. Validation data never are."""
+        if class_weight is None:
+            return data
+        return data.weighed_by_class(class_weight, self._fitting(data.x))
 
     def __repr__(self) -> str:
         return f"<Sequential {self.name!r} of {len(self.layers)} layers on {self.backend.name}>"
