@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -129,7 +130,7 @@ def _class_weights(
     """The weight of the class of each target; 1 for a class without one."""
     if not isinstance(class_weight, Mapping):
         raise ArgumentError(f"class_weight maps class numbers to weights, got {class_weight!r}")
-    if not all(isinstance(w, Real) and np.isfinite(w) for w in class_weight.values()):
+    if not all(isinstance(w, Real) and math.isfinite(w) for w in class_weight.values()):
         raise DataError(f"class_weight holds what is no finite number: {dict(class_weight)}")
     classes = output_shape[-1] if len(output_shape) > 1 else 1
     for key in class_weight:

@@ -12,7 +12,7 @@ from refnet import config, optimizers, pairing
 from refnet import losses as criteria
 from refnet import metrics as measures
 from refnet.callbacks import Callback, Callbacks, History, Logs, progress
-from refnet.errors import ArgumentError, DataError, NotReadyError, ShapeError, unknown_name
+from refnet.errors import ArgumentError, DataError, NotReadyError, unknown_name
 from refnet.examples import Examples, examples
 from refnet.layers.layer import Layer, Shape, assign_all
 from refnet.naming import unique_name

@@ -49,7 +49,7 @@ def require_options(kind: type, options: Iterable[str], others: Iterable[type]) 
             those = dict.fromkeys(c.__name__ for c in others if option in options_of(c))
             common = [p for p in inspect.signature(kind).parameters if p != "options"]
             error = unknown_name(f"option of {kind.__name__}", option, [*known, *common])
-            hint = f". {' and '.join(those)} have it" if those else ""
+            hint = f". It is one of {', '.join(those)}" if those else ""
             raise UnknownNameError(f"{error}{hint}")
 
 

@@ -39,13 +39,15 @@ Axes = tuple[int, int]
 
 @dataclass(frozen=True)
 class Rule:
-    """Which shapes of y_true and y_pred belong together, and which of the two become floats.
+    """Which shapes and types of y_true and y_pred belong together.
 
-    `axes(y, p)` says what happens to their last axes, or None if they do not belong together.
+    `axes(y, p)` says what happens to their last axes, or None if they do not belong together; `floats`
+    whether predictions have to be floats; `alike` whether both have one shape and one type in the end.
     """
 
     axes: Callable[[Shape, Shape], Axes | None]
-    floats: tuple[bool, bool]
+    floats: bool
+    alike: bool
 
 
 def _one_shape(y: Shape, p: Shape) -> Axes | None:
@@ -68,10 +70,10 @@ def _one_shape_or_as_they_are(y: Shape, p: Shape) -> Axes:
 
 #: targets beside predictions; class numbers beside a score for each class; class numbers beside class
 #: numbers; and what functions from elsewhere are given, who may know better
-TARGETS = Rule(_one_shape, floats=(True, True))
-CLASSES = Rule(_a_class_for_each_row, floats=(False, True))
-NUMBERS = Rule(_one_shape, floats=(False, False))
-FREE = Rule(_one_shape_or_as_they_are, floats=(False, False))
+TARGETS = Rule(_one_shape, floats=True, alike=True)
+CLASSES = Rule(_a_class_for_each_row, floats=True, alike=False)
+NUMBERS = Rule(_one_shape, floats=False, alike=True)
+FREE = Rule(_one_shape_or_as_they_are, floats=False, alike=False)
 
 
 def meeting(rule: Rule) -> Callable[[Function], Function]:
@@ -93,17 +95,17 @@ def meet(rule: Rule, owner: str, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     y_true, y_pred = together(y_true, y_pred)
     to_y, to_p = _axes(rule, owner, y_true, tuple(y_pred.shape))
     y_true, y_pred = _with_last_axis(y_true, to_y), _with_last_axis(y_pred, to_p)
-    y_floats, p_floats = rule.floats
-    if p_floats and not is_float(y_pred):
+    if rule.floats and not is_float(y_pred):
         y_pred = TABLE["cast"](y_pred, dtype=config.floatx())
-    if y_floats:
+    if rule.alike:
         y_true = _of_type(y_true, y_pred)
+        y_pred = _of_type(y_pred, y_true)
         y_true = _checked_when_run(y_true, y_pred)
     return y_true, y_pred
 
 
 def meet_output(rule: Rule, owner: str, y: np.ndarray[Any, Any], output_shape: Shape) -> Any:
-    """y in the shape in which it will meet an output of this shape, before there is one."""
+    """The targets y in the shape in which they will meet a model's output, before there is one."""
     return _with_last_axis(y, _axes(rule, owner, y, output_shape)[0])
 
 
@@ -163,14 +165,15 @@ def _axes(rule: Rule, owner: str, y: Any, p: Shape) -> Axes:
     found = rule.axes(shape, p)
     if found is not None:
         return found
-    if rule is CLASSES:
-        hint = f": for one-hot rows use {owner.removeprefix('sparse_')}" if agree(p, shape) else ""
+    expected, hint = f"targets of shape {shown(p)}", ""
+    if not p:
+        expected = "an axis of outputs"
+    elif rule is CLASSES:
         expected = f"class numbers of shape {shown(p[:-1])}"
-    else:
-        numbers = p and agree(p[:-1], shape) and not is_float(y)
+        if agree(p, shape):
+            hint = f": for one-hot rows use {owner.removeprefix('sparse_')}"
+    elif agree(p[:-1], shape) and not is_float(y):
         hint = ": for class numbers use the sparse loss or metric, or utils.to_categorical(y)"
-        hint = hint if numbers else ""
-        expected = f"targets of shape {shown(p)}" if p else "one axis at least, that of the outputs"
     raise ShapeError(
         f"{owner} expects {expected} beside predictions of shape {shown(p)}, got {shown(shape)}{hint}"
     )
