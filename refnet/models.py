@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from refnet import backend as backends
 from refnet import config, optimizers, pairing
 from refnet import losses as criteria
 from refnet import metrics as measures
+from refnet.advice import advice
 from refnet.callbacks import Callback, Callbacks, History, Logs, progress
 from refnet.errors import ArgumentError, DataError, NotReadyError, unknown_name
 from refnet.examples import Examples, examples
@@ -46,6 +48,7 @@ class Sequential:
         self.stop_training = False
         self.history: History | None = None
         self._compiled: tuple[Optimizer, criteria.Loss, list[measures.Metric]] | None = None
+        self._said: set[str] = set()
         self._arrays: list[Any] = []
         self._steps: dict[Callable[..., Step], Step] = {}
         if isinstance(layers, Layer):
@@ -252,7 +255,7 @@ class Sequential:
             loss,
             [measures.get(m) for m in metrics or ()],
         )
-        self._steps = {}
+        self._steps, self._said = {}, set()
 
     def _ready(self, what: str) -> tuple[Optimizer, criteria.Loss, list[measures.Metric]]:
         if self._compiled is None:
@@ -300,6 +303,10 @@ class Sequential:
         everything between mini-batch gradient descent. Returns a History with the loss and metrics
         of each epoch; with validation data, also their val_... twins.
 
+        `class_weight` weighs the training data by their classes, not those of the validation; in
+        sequences each element by its own. What cannot be learned as it is set up is a UserWarning
+        (`refnet.advice`).
+
         Raises
         ------
         A refnet error if the model is not compiled or the data do not fit; no weight has changed then.
@@ -320,6 +327,7 @@ class Sequential:
         elif validation_split:
             data, validation = data.split(validation_split)
         data = self._weighed_by_class(data, class_weight)
+        self._advise(data)
         steps = -(-len(data) // batch_size)
         self.stop_training = False
         self.history = History()
@@ -484,6 +492,14 @@ class Sequential:
         if data.weights is not None:
             pairing.require_weights((len(y), *output_shape[1:-1]), data.weights.shape)
         return Examples(data.x, y, data.weights)
+
+    def _advise(self, data: Examples) -> None:
+        """Warn of what cannot be learned as it is set up, once after each `compile`."""
+        assert data.y is not None
+        for sentence in advice(self, data.y):
+            if sentence not in self._said:
+                self._said.add(sentence)
+                warnings.warn(f"{self.name}: {sentence}", UserWarning, stacklevel=3)
 
     def _weighed_by_class(
         self, data: Examples, class_weight: Mapping[int, float] | None
