@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from refnet import config
+from refnet import config, pairing
 from refnet.errors import ArgumentError, DataError, DTypeError
 from refnet.random import permutation
 from refnet.tensor import Tensor
@@ -48,14 +48,16 @@ class Examples:
         return self._rows(slice(None, at)), self._rows(slice(at, None))
 
     def weighed_by_class(
-        self, class_weight: Mapping[Any, Any], output_shape: tuple[int | None, ...]
+        self, class_weight: Mapping[int, float], losses_shape: tuple[int, ...], outputs: int | None
     ) -> Examples:
-        """The same examples, each weighed by its class too; in a sequence, each of its classes."""
+        """The same examples, each weighed by its class too; in a sequence, each element by its own.
+
+        `losses_shape` is the shape of the losses, and of the weights; `outputs` the length of a row.
+        """
         assert self.y is not None
-        weights = _class_weights(class_weight, self.y, output_shape)
+        weights = _class_weights(class_weight, self.y, losses_shape, outputs)
         if self.weights is not None:
-            ones = (1,) * (weights.ndim - self.weights.ndim)
-            weights = self.weights.reshape(self.weights.shape + ones) * weights
+            weights = pairing.weights_beside(weights, self.weights) * weights
         return replace(self, weights=weights)
 
     def _rows(self, rows: slice) -> Examples:
@@ -125,21 +127,26 @@ def _same_length(name: str, array: Array, x: Array) -> None:
 
 
 def _class_weights(
-    class_weight: Mapping[Any, Any], y: Array, output_shape: tuple[int | None, ...]
+    class_weight: Mapping[Any, Any], y: Array, losses_shape: tuple[int, ...], outputs: int | None
 ) -> Array:
     """The weight of the class of each target; 1 for a class without one."""
     if not isinstance(class_weight, Mapping):
         raise ArgumentError(f"class_weight maps class numbers to weights, got {class_weight!r}")
     if not all(isinstance(w, Real) and math.isfinite(w) for w in class_weight.values()):
         raise DataError(f"class_weight holds what is no finite number: {dict(class_weight)}")
-    classes = output_shape[-1] if len(output_shape) > 1 else 1
+    if not losses_shape:
+        raise DataError(
+            "class_weight needs an axis of outputs: there is none to be one for each class"
+        )
+    rows = len(losses_shape) < y.ndim
+    classes = (y.shape[-1] if rows else outputs) or 0
     for key in class_weight:
         whole = isinstance(key, Real) and float(key).is_integer()
-        if not whole or (classes != 1 and not 0 <= key < (classes or 0)):
-            among = "" if classes == 1 else f", 0 to {(classes or 0) - 1}"
+        if not whole or (classes > 1 and not 0 <= key < classes):
+            among = f", 0 to {classes - 1}" if classes > 1 else ""
             raise ArgumentError(f"class_weight: {key!r} is no class number{among}")
-    numbers = _class_numbers(y, rows=y.ndim == len(output_shape))
-    weights = np.ones(numbers.shape, config.floatx())
+    numbers = _class_numbers(y, rows)
+    weights = np.ones(losses_shape, config.floatx())
     for key, weight in class_weight.items():
         weights[numbers == key] = weight
     return weights

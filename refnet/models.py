@@ -539,7 +539,8 @@ class Sequential(Layer):
         for metric in self.metrics:
             metric.require(y, output_shape)
         if data.weights is not None:
-            pairing.require_weights((len(y), *output_shape[1:-1]), data.weights.shape)
+            shape = pairing.losses_shape(self.loss.rule, y.shape)
+            pairing.require_weights(shape, data.weights.shape)
         return Examples(data.x, y, data.weights)
 
     def _advise(self, data: Examples) -> None:
@@ -556,7 +557,9 @@ class Sequential(Layer):
         """Training data weighed by class. Validation data never are."""
         if class_weight is None:
             return data
-        return data.weighed_by_class(class_weight, self._fitting(data.x))
+        assert data.y is not None
+        shape = pairing.losses_shape(self.loss.rule, data.y.shape)
+        return data.weighed_by_class(class_weight, shape, self._fitting(data.x)[-1])
 
     def __repr__(self) -> str:
         return f"<Sequential {self.name!r} of {len(self.layers)} layers on {self.backend.name}>"

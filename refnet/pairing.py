@@ -54,8 +54,12 @@ def _one_shape(y: Shape, p: Shape) -> Axes | None:
     """One shape, once a last axis of length 1 that one of them lacks is added."""
     to_y = int(len(p) == len(y) + 1 and p[-1] == 1)
     to_p = int(len(y) == len(p) + 1 and y[-1] == 1)
-    fit = agree(p + (1,) * to_p, y + (1,) * to_y)
-    return (to_y, to_p) if fit and (p or to_p) else None
+    return (to_y, to_p) if agree(p + (1,) * to_p, y + (1,) * to_y) else None
+
+
+def _outputs_in_one_shape(y: Shape, p: Shape) -> Axes | None:
+    """One shape, whose last axis is that of the outputs."""
+    return _one_shape(y, p) if y or p else None
 
 
 def _a_class_for_each_row(y: Shape, p: Shape) -> Axes | None:
@@ -70,7 +74,7 @@ def _one_shape_or_as_they_are(y: Shape, p: Shape) -> Axes:
 
 #: targets beside predictions; class numbers beside a score for each class; class numbers beside class
 #: numbers; and what functions from elsewhere are given, who may know better
-TARGETS = Rule(_one_shape, floats=True, alike=True)
+TARGETS = Rule(_outputs_in_one_shape, floats=True, alike=True)
 CLASSES = Rule(_a_class_for_each_row, floats=True, alike=False)
 NUMBERS = Rule(_one_shape, floats=False, alike=True)
 FREE = Rule(_one_shape_or_as_they_are, floats=False, alike=False)
@@ -107,6 +111,11 @@ def meet(rule: Rule, owner: str, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
 def meet_output(rule: Rule, owner: str, y: np.ndarray[Any, Any], output_shape: Shape) -> Any:
     """The targets y in the shape in which they will meet a model's output, before there is one."""
     return _with_last_axis(y, _axes(rule, owner, y, output_shape)[0])
+
+
+def losses_shape(rule: Rule, y: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of the losses of targets that have met an output: that of its rows."""
+    return y if rule is CLASSES else y[:-1]
 
 
 def weights_beside(losses: Any, weights: Any) -> Any:
