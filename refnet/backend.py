@@ -138,7 +138,7 @@ class NumPyBackend(Backend):
     dtypes = ("float32", "float64")
 
     def function(self, op: Op) -> Callable[..., Any]:
-        return op.function
+        return op.fitted
 
     def array(self, values: Any, dtype: str | None = None) -> Array:
         try:

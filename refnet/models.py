@@ -422,11 +422,13 @@ class Sequential(Layer):
     def _train(self, x: Any, y: Any, weights: Any) -> tuple[Any, ...]:
         """One step on one batch: the loss and the metrics of it, as arrays."""
         optimizer = self.optimizer
-        optimizer.iterations += 1
-        rate = np.array(optimizer.learning_rate, x.dtype)
-        return self._step(training_step)(
-            x, y, weights, rate, np.array(optimizer.iterations, x.dtype)
+        rate, t = (
+            np.array(v, x.dtype) for v in (optimizer.learning_rate, optimizer.iterations + 1)
         )
+        results = self._step(training_step)(x, y, weights, rate, t)
+        if self._parameters is not None:  # where nothing learns, no step is taken
+            optimizer.iterations += 1
+        return results
 
     def _means(self) -> dict[str, measures.Mean]:
         """A running mean of the loss and of each metric. The second "mse" is called "mse_1"."""

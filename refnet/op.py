@@ -32,7 +32,8 @@ from typing import TYPE_CHECKING, Any
 
 from refnet.config import dtype_name
 from refnet.errors import CallError, ShapeError, unknown_name
-from refnet.shapes import Rule, Spec, by_name
+from refnet.fitting import Fitted
+from refnet.shapes import Rule, Spec, by_name, require_results
 
 if TYPE_CHECKING:
     from refnet.bounds import Bound
@@ -133,6 +134,7 @@ class Op:
         self._least = len(self.inputs)
         self._most: float = math.inf if self.variadic else self._least
         self._plain = frozenset(self.attributes) - {"dtype"}
+        self._fitted = Fitted(self, function)
         self.__name__ = self.__qualname__ = function.__name__
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
@@ -155,7 +157,14 @@ class Op:
             dispatch = getattr(type(x), "__refnet_apply__", None)
             if dispatch is not None:
                 return dispatch(self, inputs, attributes)
-        return self.function(*inputs, **attributes)
+        return self.fitted(*inputs, **attributes)
+
+    @property
+    def fitted(self) -> Fitted:
+        """The function, for inputs that fit by the row's rule: what NumPy's backend runs."""
+        if self._fitted.function is not self.function:
+            self._fitted = Fitted(self, self.function)
+        return self._fitted
 
     def vjp(self, function: Function | None = None, **row: Any) -> Any:
         """Decorator: the function below is this op's gradient. Takes the same facts as `op`."""
@@ -175,8 +184,11 @@ class Op:
 
     def infer(self, specs: Sequence[Spec], attributes: Mapping[str, Any]) -> list[Spec]:
         """Shape and type of each result, from those of the inputs; a ShapeError if they do not fit."""
+        attributes = {**self.attributes, **attributes}
         try:
-            return list(self.rule(self, specs, {**self.attributes, **attributes}))
+            if self.primal is not None:
+                require_results(self, specs, attributes)
+            return list(self.rule(self, specs, attributes))
         except ShapeError as error:
             raise ShapeError(f"{self.name}: {error}") from None
 

@@ -16,7 +16,7 @@ REFNET, TRITON = ROOT / "refnet", ROOT / "refnet_triton"
 OTHER = "layers, optimizers, losses and the rest"
 LEVELS = [
     {"errors", "config", "elsewhere", "entries", "scope"},
-    {"bounds", "cases", "shapes"},
+    {"bounds", "cases", "shapes", "fitting"},
     {"op"},
     {"ops"},
     {"backend", "operators", "numpy_functions"},
