@@ -114,15 +114,49 @@ def agree(expected: Shape, got: Shape) -> bool:
     )
 
 
+# -- what a gradient is given ----------------------------------------------------------------------
+
+
+def require_results(op: Op, specs: Sequence[Spec], attributes: Attributes) -> None:
+    """Raise a ShapeError unless g, and the results that were saved, have the shapes of the op's results.
+
+    They are inferred from the op's inputs, if all of these were saved. If the result itself was, g has
+    its shape.
+    """
+    primal = op.primal
+    assert primal is not None
+    g, saved = specs[0].shape, dict(zip(op.inputs[1:], specs[1:], strict=False))
+    if primal.outputs[0] in saved:
+        _require(("g",), (g,), saved[primal.outputs[0]].shape)
+    if not set(primal.inputs) <= set(saved):
+        return
+    inputs = specs[1:] if primal.variadic else [saved[name] for name in primal.inputs]
+    given = {name: value for name, value in attributes.items() if name in primal.attributes}
+    results = zip(primal.outputs, primal.infer(inputs, given), strict=True)
+    for i, (name, spec) in enumerate(results):
+        if i == 0:
+            _require(("g",), (g,), spec.shape)
+        if name in saved:
+            _require((name,), (saved[name].shape,), spec.shape)
+
+
+def _require(names: Sequence[str], shapes: Sequence[Shape], expected: Shape) -> None:
+    for name, shape in zip(names, shapes, strict=True):
+        if not agree(expected, shape):
+            raise ShapeError(f"{name} of shape {shape} has not the shape of the result, {expected}")
+
+
 # -- the rules -------------------------------------------------------------------------------------
 
 
 def by_name(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Spec]:
     """The rule of every row that names none: by the name of the result, or else by broadcasting."""
     named = dict(zip(op.inputs, specs, strict=False))
-    if op.writes and (target := specs[0].shape):
+    if op.writes:
+        target = specs[0].shape
         for name, spec in named.items():
-            if not agree(target, broadcast(target, spec.shape)):
+            seen = spec.shape if name in op.writes else broadcast(target, spec.shape)
+            if not agree(target, seen):
                 raise ShapeError(f"{name} of shape {spec.shape} does not fit {target}")
     shapes = []
     for name in op.outputs:
@@ -134,14 +168,21 @@ def by_name(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[S
     return [Spec(s, t) for s, t in zip(shapes, types(op, specs, attributes), strict=True)]
 
 
-def like(name: str) -> Rule:
-    """One result, of the shape and type of the input of this name."""
-    return lambda op, specs, attributes: [specs[op.inputs.index(name)]]
-
-
 def drawn(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Spec]:
     """Random numbers: the attributes say which shape and type; without a type, integers."""
+    _require_key(specs[0])
     return [Spec(tuple(attributes["shape"]), str(attributes.get("dtype", "int64")))]
+
+
+def dropped(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Spec]:
+    """The first input, some of its elements dropped with the numbers that are drawn from a key."""
+    _require_key(specs[1])
+    return [specs[0]]
+
+
+def _require_key(key: Spec) -> None:
+    if not agree((2,), key.shape):
+        raise ShapeError(f"a key holds two integers, got shape {key.shape}")
 
 
 def summed_to(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Spec]:
@@ -169,28 +210,43 @@ def _axis(axis: int, shape: Shape) -> int:
 
 
 def per_row(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Spec]:
-    """One number for each row of the first input. What stands beside it fits, row by row."""
-    rows = specs[0]
+    """One number for each row of the first input. What stands beside it has the same shape."""
+    return _per_row(op, specs, attributes, specs[0].shape)
+
+
+def per_labelled_row(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Spec]:
+    """One number for each row of the first input. The second has a label for each row."""
+    return _per_row(op, specs, attributes, specs[0].shape[:-1])
+
+
+def _per_row(
+    op: Op, specs: Sequence[Spec], attributes: Attributes, expected: Shape
+) -> Sequence[Spec]:
+    rows, other = specs
     if not rows.shape:
         raise ShapeError("a number has no rows: an axis of classes or outputs is needed")
-    for other in specs[1:]:
-        expected = rows.shape if len(other.shape) == len(rows.shape) else rows.shape[:-1]
-        if not agree(expected, other.shape):
-            raise ShapeError(f"shapes {rows.shape} and {other.shape} do not belong together")
+    if not agree(expected, other.shape):
+        raise ShapeError(f"shapes {rows.shape} and {other.shape} do not belong together")
     return [Spec(rows.shape[:-1], t) for t in types(op, specs, attributes)]
 
 
 def product(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Spec]:
-    """(..., m, k) times (..., k, n) is (..., m, n)."""
+    """(..., m, k) times (..., k, n) is (..., m, n). A vector on the left has no m, on the right no n."""
     a, b = specs[0].shape, specs[1].shape
-    if len(a) < 2 or len(b) < 2:
-        raise ShapeError(
-            f"needs matrices (..., m, k) and (..., k, n), got {a} and {b}: a vector v becomes one by "
-            "v[None, :] (a row) or v[:, None] (a column)"
-        )
-    _summed(a[-1], b[-2], a, b)
-    shape = (*broadcast(a[:-2], b[:-2]), a[-2], b[-1])
+    require_axes(a, b)
+    k = b[-2] if len(b) > 1 else b[0]
+    _summed(a[-1], k, a, b)
+    shape = (*broadcast(a[:-2], b[:-2]), *a[-2:-1], *(b[-1:] if len(b) > 1 else ()))
     return [Spec(shape, t) for t in types(op, specs, attributes)]
+
+
+def require_axes(a: Shape, b: Shape, owner: str = "") -> None:
+    """Raise a ShapeError if one of two factors is a number."""
+    if not (a and b):
+        raise ShapeError(
+            f"{owner}needs matrices or vectors, (..., m, k) and (..., k, n), got {a} and {b}: "
+            "* multiplies by a number"
+        )
 
 
 def _summed(k: Length, l: Length, a: Shape, b: Shape) -> None:
@@ -209,7 +265,11 @@ def neurons(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[S
 
 def neurons_vjp(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Spec]:
     """What went into the neurons: x, kernel, bias."""
-    _, x, kernel, _ = (s.shape for s in specs)
+    g, x, kernel, saved = (s.shape for s in specs)
+    if not x or len(kernel) != 2:
+        raise ShapeError(f"needs x (..., k) and kernel (k, n), got {x} and {kernel}")
+    _summed(x[-1], kernel[0], x, kernel)
+    _require(("g", "saved"), (g, saved), (*x[:-1], kernel[1]))
     found = types(op, specs, {**attributes, "wrt": op.attributes["wrt"]})
     return [Spec(s, t) for s, t in zip((x, kernel, kernel[1:]), found, strict=True)]
 
@@ -329,7 +389,13 @@ def padded(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Sp
 
 
 def packed(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Spec]:
-    """A vector of `size` numbers."""
+    """A vector of `size` numbers, with room for each input from its offset on."""
+    offsets, size = attributes["offsets"], attributes["size"]
+    if len(offsets) != len(specs):
+        raise ShapeError(f"{len(specs)} arrays and {len(offsets)} offsets")
+    for x, at in zip(specs, offsets, strict=True):
+        if None not in x.shape and not 0 <= at <= size - math.prod(n or 0 for n in x.shape):
+            raise ShapeError(f"{x.shape} at offset {at} does not lie within {size} numbers")
     return [Spec((attributes["size"],), _one_type(specs))]
 
 

@@ -12,6 +12,7 @@ import torch
 
 from refnet.backend import Array, Backend
 from refnet.errors import BackendError, DTypeError
+from refnet.fitting import Fitted
 from refnet.op import Op
 from refnet.shapes import Spec
 from refnet_triton import faults, inspect
@@ -37,7 +38,7 @@ class TritonBackend(Backend):
 
     def function(self, op: Op) -> Callable[..., Any]:
         if op not in self._functions:
-            self._functions[op] = self._twin(op)
+            self._functions[op] = Fitted(op, self._twin(op))
         return self._functions[op]
 
     def _twin(self, op: Op) -> Callable[..., Any]:

@@ -1,9 +1,10 @@
 """Faults that a kernel sees and nobody waits for: noted on the GPU, raised where Python waits anyway.
 
-Whether a position is out of range is known on the GPU, long after the call that asked returned. To wait
-for the answer at each call would cost more than the call. So the kernel notes the first fault it sees:
-four integers on its device, (1, position, axis, number of the shape). What moves values to the CPU, or
-waits for the device, reads the note and raises the error. A CUDA graph that is replayed notes as well.
+Whether a position is out of range, or a label the number of no class, is known on the GPU, long after the
+call that asked returned. To wait for the answer at each call would cost more than the call. So the kernel
+notes the first fault it sees: four integers on its device, (1, position, axis, number of error and
+shape). What moves values to the CPU, or waits for the device, reads the note and raises the error. A CUDA
+graph that is replayed notes as well.
 
 Interpreted, on the CPU, there is nothing to wait for, and an error comes from the call at fault.
 """
@@ -11,6 +12,7 @@ Interpreted, on the CPU, there is nothing to wait for, and an error comes from t
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import torch
 
@@ -24,7 +26,7 @@ import triton.language as tl
 later = DEVICE.type != "cpu"  # whether faults are noted, and not raised by the call at fault
 
 _notes: dict[torch.device, torch.Tensor] = {}
-_numbers: dict[tuple[int, ...], int] = {}
+_numbers: dict[tuple[Callable, tuple[int, ...]], int] = {}
 _next_number = itertools.count()
 
 
@@ -41,10 +43,10 @@ def note_on(device: torch.device) -> torch.Tensor | None:
     return _notes[device]
 
 
-def number_of(shape: tuple[int, ...]) -> int:
-    """The number that stands for a shape in a note."""
-    shape = tuple(shape)
-    return _numbers[shape] if shape in _numbers else _numbers.setdefault(shape, next(_next_number))
+def number_of(shape: tuple[int, ...], error: Callable = out_of_range) -> int:
+    """The number that stands in a note for a shape, and for error(position, axis, shape)."""
+    what = error, tuple(shape)
+    return _numbers[what] if what in _numbers else _numbers.setdefault(what, next(_next_number))
 
 
 def raise_noted() -> None:
@@ -53,8 +55,8 @@ def raise_noted() -> None:
         seen, position, axis, number = note.tolist()
         if seen:
             note.zero_()
-            shape = next(shape for shape, known in _numbers.items() if known == number)
-            raise out_of_range(position, axis, shape)
+            error, shape = next(what for what, known in _numbers.items() if known == number)
+            raise error(position, axis, shape)
 
 
 @triton.jit
@@ -67,4 +69,14 @@ def note_first(note, coordinate, step, axes, lengths, shape):
             if (position < -n) | (position >= n):
                 tl.store(note + 1, position)
                 tl.store(note + 2, axes[j])
+        tl.store(note + 3, shape)
+
+
+@triton.jit
+def note_value(note, position, shape):
+    """Note a number that is no position along the only axis of a shape."""
+    free, taken = tl.full((), 0, tl.int64), tl.full((), 1, tl.int64)
+    if tl.atomic_cas(note, free, taken) == 0:
+        tl.store(note + 1, position.to(tl.int64))
+        tl.store(note + 2, tl.full((), 0, tl.int64))
         tl.store(note + 3, shape)

@@ -44,7 +44,7 @@ class Loopback(Backend):
 
     def function(self, op):
         def run(*inputs, **attributes):
-            results = op.function(*(opened(x, op.name) for x in inputs), **attributes)
+            results = op.fitted(*(opened(x, op.name) for x in inputs), **attributes)
             if isinstance(results, tuple):
                 return tuple(own(result) for result in results)
             return own(results)

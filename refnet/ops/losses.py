@@ -11,11 +11,11 @@ import numpy as np
 
 from refnet.bounds import rounded_sum, ulp
 from refnet.cases import TALL, Case, Cases, binary, constant, large, normal
-from refnet.errors import DataError
+from refnet.errors import DataError, DTypeError
 from refnet.op import op
 from refnet.ops.activations import sigmoid
 from refnet.ops.reductions import sum_to, summed_to_inputs
-from refnet.shapes import per_row
+from refnet.shapes import per_labelled_row, per_row
 
 
 def shifted(x):
@@ -38,6 +38,22 @@ def picked(x, labels):
 def one_hot(labels, classes):
     """Class numbers as rows that are 1 at the class and 0 elsewhere (boolean)."""
     return np.asarray(labels)[..., None] == np.arange(classes)
+
+
+def no_class(label, classes):
+    """The error for a label that is the number of no class."""
+    return DataError(
+        f"sparse_softmax_cross_entropy expects labels from 0 to {classes - 1} for {classes} classes, "
+        f"got {label}"
+    )
+
+
+def _require_classes(labels, classes):
+    if np.asarray(labels).dtype.kind not in "iu":
+        raise DTypeError(f"labels are integers, got {np.asarray(labels).dtype}")
+    wrong = np.extract((labels < 0) | (labels >= classes), labels)
+    if wrong.size:
+        raise no_class(wrong[0], classes)
 
 
 def _classified(dense):
@@ -125,7 +141,7 @@ def _sparse_vjp_terms(g, logits, labels, largest, log_sum):
     saves="logits labels largest log_sum",
     outputs="loss largest log_sum",
     wrt="logits",
-    shape=per_row,
+    shape=per_labelled_row,
     error=rounded_sum(2, _sparse_terms),
 )
 def sparse_softmax_cross_entropy(logits, labels):
@@ -134,12 +150,7 @@ def sparse_softmax_cross_entropy(logits, labels):
     Shapes: logits x (..., classes), labels c (...) integers in 0 … classes-1, losses L (...). Also
     returned are max x and ln Σ_j e^{x_j - max x}, which the gradient needs again.
     """
-    classes = np.shape(logits)[-1]
-    if np.size(labels) and not (labels.min() >= 0 and labels.max() < classes):
-        raise DataError(
-            f"sparse_softmax_cross_entropy expects labels from 0 to {classes - 1} for {classes} "
-            f"classes, got labels from {np.min(labels)} to {np.max(labels)}"
-        )
+    _require_classes(labels, np.shape(logits)[-1])
     largest, z, log_sum = shifted(logits)
     return log_sum - picked(z, labels), largest, log_sum
 
@@ -147,7 +158,9 @@ def sparse_softmax_cross_entropy(logits, labels):
 @sparse_softmax_cross_entropy.vjp(error=rounded_sum(2, _sparse_vjp_terms))
 def sparse_softmax_cross_entropy_vjp(g, logits, labels, largest, log_sum):
     r"""∂L/∂x_j = g · (softmax(x)_j - [j = c]): prediction minus target."""
-    target = one_hot(labels, np.shape(logits)[-1])
+    classes = np.shape(logits)[-1]
+    _require_classes(labels, classes)
+    target = one_hot(labels, classes)
     return g[..., None] * (probabilities(logits, largest, log_sum) - target)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from refnet.bounds import arithmetic, exact, ulp
 from refnet.cases import MANY, Case, Cases, with_nonfinite
 from refnet.op import op
-from refnet.shapes import drawn, like
+from refnet.shapes import drawn, dropped
 
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 WEYL = 0x9E3779B9, 0xBB67AE85  # added to the key after each round: the golden ratio, √3 - 1
@@ -148,7 +148,7 @@ def _dropped():
     return Cases(tests, lambda n: (Case("flat", make(n)),), (Case("many", many),), without)
 
 
-@op(cases=_dropped(), saves="key", wrt="x", error=ulp(1), shape=like("x"))
+@op(cases=_dropped(), saves="key", wrt="x", error=ulp(1), shape=dropped)
 def dropout(x, key, rate=0.5):
     r"""y = x · [u ≥ rate] / (1 - rate), u uniform on [0, 1)
 
@@ -158,7 +158,7 @@ def dropout(x, key, rate=0.5):
     return np.where(random_uniform(key, np.shape(x)) >= rate, x / (1 - rate), np.zeros_like(x))
 
 
-@dropout.vjp(shape=like("g"))
+@dropout.vjp(shape=dropped)
 def dropout_vjp(g, key, rate=0.5):
     r"""∂L/∂x = g · [u ≥ rate] / (1 - rate): the same mask, drawn again from the same key."""
     return np.where(random_uniform(key, np.shape(g)) >= rate, g / (1 - rate), np.zeros_like(g))

@@ -233,7 +233,10 @@ def gather(x, indices, axes=(0,), at=0):
 def gather_vjp(g, x, indices, axes=(0,), at=0):
     r"""∂L/∂x_i = Σ g over all picks of position i: a scatter-add"""
     dx = torch.empty(x.shape, dtype=g.dtype, device=g.device)
-    picked = _rows(x, indices, axes).reshape(-1)
+    picked = _rows(x, indices, axes)
+    if not faults.later:
+        _require_in_range(picked, x, indices, axes)
+    picked = picked.reshape(-1)
     if dx.numel() == 0:
         return dx
     g = contiguous(g)

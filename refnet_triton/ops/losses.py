@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import torch
 
-from refnet_triton import mathematics, runtime
+from refnet.ops.losses import no_class
+from refnet_triton import faults, mathematics, runtime
+from refnet_triton.faults import note_value
 from refnet_triton.memory import contiguous, rounded, wide
 from refnet_triton.ops.reductions import mean, spread, summed
 from refnet_triton.ops.softmax import online_sum
@@ -32,10 +34,10 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
-def _sparse_kernel(logits, labels, loss, maxima, log_sums, classes, COMPUTE: tl.constexpr,
-                   BLOCK: tl.constexpr):  # fmt: skip
-    """One row: L = ln Σ e^{x - max} - (x_c - max). A label that is no class gives NaN."""
+@triton.jit(do_not_specialize=["number"])
+def _sparse_kernel(logits, labels, loss, maxima, log_sums, note, number, classes,
+                   COMPUTE: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+    """One row: L = ln Σ e^{x - max} - (x_c - max); NaN, and noted, if c is no class."""
     row = tl.program_id(0).to(tl.int64)
     x = logits + row * classes
     largest, total = online_sum(x, classes, COMPUTE, BLOCK)
@@ -46,12 +48,16 @@ def _sparse_kernel(logits, labels, loss, maxima, log_sums, classes, COMPUTE: tl.
     tl.store(loss + row, narrow(log_sum - (chosen - largest), loss.dtype.element_ty))
     tl.store(maxima + row, largest)
     tl.store(log_sums + row, log_sum)
+    if note is not None:
+        wrong = (label < 0) | (label >= classes)
+        if wrong:
+            note_value(note, label, number)
 
 
 @triton.jit
 def _sparse_vjp_kernel(g, logits, labels, maxima, log_sums, out, classes, COMPUTE: tl.constexpr,
                        BLOCK: tl.constexpr):  # fmt: skip
-    """One block of one row: g · (softmax(x)_j - [j = c])."""
+    """One block of one row: g · (softmax(x)_j - [j = c]). A label that is no class gives NaN."""
     across = blocks(classes, BLOCK)
     row = (tl.program_id(0) // across).to(tl.int64)
     column = tl.program_id(0) % across * BLOCK + tl.arange(0, BLOCK)
@@ -59,7 +65,9 @@ def _sparse_vjp_kernel(g, logits, labels, maxima, log_sums, out, classes, COMPUT
     upstream = widen(tl.load(g + row)).to(COMPUTE)
     largest = widen(tl.load(maxima + row)).to(COMPUTE)
     log_sum = widen(tl.load(log_sums + row)).to(COMPUTE)
-    target = tl.where(column == tl.load(labels + row), 1.0, 0.0)
+    label = tl.load(labels + row)
+    target = tl.where(column == label, 1.0, 0.0)
+    target = tl.where((label >= 0) & (label < classes), target, float("nan"))
     x = widen(tl.load(logits + row * classes + column, mask=inside)).to(COMPUTE)
     dx = upstream * (mathematics.exp(x - largest - log_sum) - target)
     tl.store(out + row * classes + column, narrow(dx, out.dtype.element_ty), mask=inside)
@@ -117,7 +125,7 @@ def _block(classes):
     return min(triton.next_power_of_2(max(classes, 16)), 65_536 if runtime.few_programs else 4096)
 
 
-def _losses(kernel, logits, targets):
+def _losses(kernel, logits, targets, *note):
     """(loss, max x, ln Σ e^{x - max}) of every row; the last two in the type they were computed in."""
     check_tensors(kernel.__name__, logits, targets)
     logits, targets = contiguous(logits), contiguous(targets)
@@ -127,7 +135,8 @@ def _losses(kernel, logits, targets):
         for dtype in (logits.dtype, wide, wide)
     )
     if loss.numel():
-        _launch(kernel, logits, loss.numel(), 1, logits, targets, loss, maxima, log_sums)
+        operands = logits, targets, loss, maxima, log_sums
+        _launch(kernel, logits, loss.numel(), 1, *operands, more=note)
     return loss, maxima, log_sums
 
 
@@ -140,25 +149,45 @@ def _gradient(kernel, g, logits, targets, largest, log_sum, across=1):
     return out
 
 
-def _launch(kernel, logits, rows, across, *operands):
-    """So many programs for each row; every operand has a part for each row."""
+def _launch(kernel, logits, rows, across, *operands, more=()):
+    """So many programs for each row; every operand has a part for each row, and `more` goes to all."""
     classes = logits.shape[-1]
     with on_device_of(logits):
         for numbers in launches(rows, across):
             kernel[(len(numbers) * across,)](
-                *(share(x, numbers, x.numel() // rows) for x in operands),
+                *(share(x, numbers, x.numel() // rows) for x in operands), *more,
                 classes, compute_type(logits.dtype), _block(classes), **LAUNCH,
             )  # fmt: skip
 
 
 def sparse_softmax_cross_entropy(logits, labels):
-    r"""L = -ln softmax(x)_c = ln Σ_j e^{x_j} - x_c, where c is the right class"""
-    return _losses(_sparse_kernel, logits, labels)
+    r"""L = -ln softmax(x)_c = ln Σ_j e^{x_j} - x_c, where c is the right class
+
+    A label that is the number of no class is an error. On a GPU it is raised where values are read.
+    """
+    classes = logits.shape[-1]
+    _require_classes(labels, classes)
+    note = faults.note_on(logits.device) if faults.later else None
+    return _losses(_sparse_kernel, logits, labels, note, faults.number_of((classes,), _no_class))
+
+
+def _no_class(label, axis, shape):
+    return no_class(label, shape[axis])
+
+
+def _require_classes(labels, classes):
+    """Raise the error of the first label that is no class, if there are values that may be looked at."""
+    if faults.later or labels.is_meta:
+        return
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if wrong.numel():
+        raise no_class(int(wrong[0]), classes)
 
 
 def sparse_softmax_cross_entropy_vjp(g, logits, labels, largest, log_sum):
     r"""∂L/∂x_j = g · (softmax(x)_j - [j = c])"""
     classes = logits.shape[-1]
+    _require_classes(labels, classes)
     across = triton.cdiv(classes, _block(classes))
     return _gradient(_sparse_vjp_kernel, g, logits, labels, largest, log_sum, across)
 

@@ -183,9 +183,9 @@ PIECES = (
         id="offsets-of-32-bits",
         title="The 2³¹st element",
         file="refnet_triton/ops/losses.py",
-        right='"""One row: L = ln Σ e^{x - max} - (x_c - max). A label that is no class gives NaN."""\n'
+        right='"""One row: L = ln Σ e^{x - max} - (x_c - max); NaN, and noted, if c is no class."""\n'
         "    row = tl.program_id(0).to(tl.int64)",
-        wrong='"""One row: L = ln Σ e^{x - max} - (x_c - max). A label that is no class gives NaN."""\n'
+        wrong='"""One row: L = ln Σ e^{x - max} - (x_c - max); NaN, and noted, if c is no class."""\n'
         "    row = tl.program_id(0)",
         story="""
             A program number is a 32-bit integer, and so is its product with the length of a row.
@@ -269,6 +269,24 @@ PIECES = (
         symptom="float64 results that agree with the CPU to 8 digits.",
         test="tests/test_pointwise.py::test_attributes_are_compiled_in_with_all_their_digits",
         complaint="dense<1.0",
+        triton=True,
+    ),
+    Piece(
+        id="shapes-that-do-not-meet",
+        title="Four rows, two labels",
+        file="refnet_triton/backend.py",
+        right="Fitted(op, self._twin(op))",
+        wrong="self._twin(op)",
+        story="""
+            A kernel takes pointers and a number of rows, and the rows of the first tensor are as good
+            as any. Where the bias, the labels or the targets are fewer, it reads on into whatever lies
+            behind them. NumPy stretches or complains, and a graph says so when it is written; but
+            where lengths are open until the run, nobody looks again.
+        """,
+        symptom="A loss of 10³⁷, now and then.",
+        test="tests/test_fitting.py::test_what_was_stretched_or_read_beyond_its_end"
+        "[linear-inputs0-triton]",
+        complaint="DID NOT RAISE",
         triton=True,
     ),
 )
