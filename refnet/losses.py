@@ -21,7 +21,7 @@ from refnet.naming import class_after, class_around, look_up, require_options, s
 from refnet.ops import TABLE
 from refnet.scope import name_scope
 from refnet.shapes import Shape
-from refnet.tensor import Tensor
+from refnet.tensor import Node, Tensor, Variable
 
 Function = Callable[..., Any]
 
@@ -136,13 +136,22 @@ def _before(activation: str, p: Any) -> Any:
     None also if a variable that p was computed from has been assigned since: its scores are gone.
     """
     node = p.node if isinstance(p, Tensor) else None
-    if node is None or node.outdated:
+    if node is None or _outdated(node):
         return None
     if node.op.name == activation and node.attributes.get("axis", -1) == -1:
         return node.inputs[0]
     if node.op.name == "linear" and node.attributes.get("activation") == activation:
         return TABLE["linear"](*node.inputs)[0]
     return None
+
+
+def _outdated(node: Node) -> bool:
+    """Whether a variable that a node read is assigned after it: what it did cannot be done again."""
+    read = {t for t in node.inputs if isinstance(t, Variable)}
+    if node.promise is None:
+        return any(v.changed_since(node) for v in read)
+    later = (n for n in node.promise.graph.nodes if n.serial > node.serial and n.op.writes)
+    return any(read & {v, *v.overlaps} for n in later for v in n.written)
 
 
 class Loss:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from refnet.elsewhere import Explained
-from refnet.errors import ArgumentError, DTypeError, ShapeError
+from refnet.errors import ArgumentError, DTypeError, NotReadyError, ShapeError, UnsizedError
 from refnet.ops import TABLE
 
 
@@ -25,6 +25,13 @@ class Operators(Explained):
 
         @property
         def ndim(self) -> int: ...
+
+        @property
+        def size(self) -> int: ...
+
+        name: str
+
+        def numpy(self) -> np.ndarray[Any, Any]: ...
 
     # -- arithmetic ----------------------------------------------------------------------------
 
@@ -68,7 +75,7 @@ class Operators(Explained):
         return TABLE["negative"](self)
 
     def __pos__(self) -> Any:
-        return self
+        return TABLE["identity"](self)
 
     def __abs__(self) -> Any:
         return TABLE["abs"](self)
@@ -219,6 +226,46 @@ class Operators(Explained):
     def astype(self, dtype: Any) -> Any:
         """The same values as numbers of another type."""
         return TABLE["cast"](self, dtype=dtype)
+
+    # -- as Python has them --------------------------------------------------------------------
+
+    def item(self) -> Any:
+        """The value of a tensor with one element, as a Python number."""
+        array = self.numpy()
+        if array.size != 1:
+            raise ShapeError(f"item() is for one element, the tensor has shape {self.shape}")
+        return array.item()
+
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers."""
+        return self.numpy().tolist()
+
+    def __format__(self, form: str) -> str:
+        return format(self.item(), form) if form else repr(self)
+
+    def __index__(self) -> int:
+        return self.numpy().__index__()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ShapeError(f"a tensor of shape {self.shape} is neither true nor false")
+        return bool(self.item())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise UnsizedError("a tensor without axes has no length")
+        if self.shape[0] is None:
+            raise NotReadyError(f"tensor {self.name!r} of shape {self.shape} has no length yet")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterable[Any]:
+        return (self[i] for i in range(len(self)))
 
 
 def _tuple(items: tuple[Any, ...]) -> tuple[int, ...]:

@@ -33,7 +33,6 @@ from refnet.errors import (
     NotReadyError,
     RefnetError,
     ShapeError,
-    UnsizedError,
 )
 from refnet.op import Op
 from refnet.operators import Operators
@@ -112,15 +111,6 @@ class Node:
     def written(self) -> list[Variable]:
         """The variables it overwrites."""
         return variables_among(self.op.writes, self.op, self.inputs)
-
-    @property
-    def outdated(self) -> bool:
-        """Whether a variable it read has been assigned since: what it did cannot be done again."""
-        read = {t for t in self.inputs if isinstance(t, Variable)}
-        if self.promise is None:
-            return any(v.changed_since(self) for v in read)
-        later = (n for n in self.promise.graph.nodes if n.serial > self.serial and n.op.writes)
-        return any(read & {v, *v.overlaps} for n in later for v in n.written)
 
     def saved(self) -> Iterable[Tensor]:
         """What the op's gradient needs: inputs and outputs, by the names its row gives."""
@@ -263,19 +253,6 @@ class Tensor(Operators):
         array.flags.writeable = False
         return array
 
-    def item(self) -> Any:
-        """The value of a tensor with one element, as a Python number."""
-        if self.value is not None and self.size != 1:
-            raise ShapeError(f"item() is for one element, the tensor has shape {self.shape}")
-        return self.numpy().item()
-
-    def tolist(self) -> Any:
-        """The values as nested lists of Python numbers."""
-        return self.numpy().tolist()
-
-    def __format__(self, form: str) -> str:
-        return format(self.item(), form) if form else repr(self)
-
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.array(self.numpy(), dtype=dtype, copy=bool(copy) or None)
 
@@ -295,30 +272,6 @@ class Tensor(Operators):
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return _with_axes(self.known()).__dlpack_device__()
-
-    def __index__(self) -> int:
-        return self.numpy().__index__()
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __bool__(self) -> bool:
-        if self.size != 1:
-            raise ShapeError(f"a tensor of shape {self.shape} is neither true nor false")
-        return bool(self.item())
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise UnsizedError("a tensor without axes has no length")
-        if self.shape[0] is None:
-            raise NotReadyError(f"tensor {self.name!r} of shape {self.shape} has no length yet")
-        return self.shape[0]
-
-    def __iter__(self) -> Iterable[Tensor]:
-        return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
         kind, name = type(self).__name__, f", name={self.name!r}" if self.name else ""
@@ -431,6 +384,10 @@ class Variable(Tensor):
 
     def __copy__(self) -> Variable:
         return Variable(self, None, self.name, self.trainable, self.backend)
+
+    def __getstate__(self) -> Any:  # a deep copy lies in memory of its own
+        kept: Any = super().__getstate__()
+        return kept[0], {**kept[1], "overlaps": ()}
 
     def __iadd__(self, other: Any) -> Any:
         raise ArgumentError(

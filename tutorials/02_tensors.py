@@ -344,11 +344,15 @@ else:
 # -- 9. Variables ----------------------------------------------------------------------------------
 #
 # A tensor stays as it is. A Variable is a tensor whose value is overwritten: a weight, a counter. It
-# keeps its shape and its type.
+# keeps its shape and its type. Reading makes a new tensor, or a new array: it shows what was there when
+# it was read.
 
 w = refnet.Variable([1.0, 2.0], name="w")
 print("\n", w, sep="")
+backwards, array = w[::-1], w.numpy()
 w.assign([10.0, 20.0])
+print(f"Read before: {backwards.numpy()}, {array}; read now: {w.numpy()}")
+assert backwards.tolist() == [2.0, 1.0] and array.tolist() == [1.0, 2.0]
 w.assign_add([1.0, 1.0])
 w.assign_sub(0.5 * w)
 print(w)

@@ -66,7 +66,7 @@ PIECES = (
         title="Best weights that are always the last",
         file="refnet/layers/layer.py",
         right="return [np.array(w.numpy()) for w in self.weights]",
-        wrong="return [w.numpy() for w in self.weights]",
+        wrong="return [w.known() for w in self.weights]",
         story="""
             Early stopping keeps the best weights so far, and puts them back at the end. If what it
             keeps is a view, it watches the weights move on and puts back the last ones. No error,
@@ -76,6 +76,40 @@ PIECES = (
         test="tests/test_found_by_museum.py::test_the_best_weights_are_not_the_last",
         complaint="Arrays are not equal",
         unseen="The test of early stopping compared views of the weights with views of the weights.",
+    ),
+    Piece(
+        id="what-was-read-changes",
+        title="What was read changes later",
+        file="refnet/tensor.py",
+        right="        return self.backend.array(self.known())\n",
+        wrong="        return self.known()\n",
+        story="""
+            A weight changes in place, so that the memory of a model stays where it is. Whoever reads
+            it gets that memory, unless somebody copies: w.numpy() before a step and w.numpy() after
+            it are then the same numbers, and their difference, which was to be plotted, is 0. Here
+            the copy was missing for a long time, in numpy() and in every op that makes a view.
+        """,
+        symptom="Curves of weights that never moved.",
+        test="tests/test_reading.py::test_a_callback_sees_the_weights_change[numpy]",
+        unseen="Tests of training copied what they compared, each by itself.",
+    ),
+    Piece(
+        id="old-prediction-new-weights",
+        title="An old prediction with new weights",
+        file="refnet/losses.py",
+        right="if node is None or _outdated(node):",
+        wrong="if node is None:",
+        story="""
+            A cross-entropy that is given probabilities goes back to the scores they were made from,
+            since ln σ(x) loses nothing there. The last layer is fused and kept no scores, so they
+            are computed again, from weights that may have been assigned in the meantime: the loss
+            is then that of a prediction nobody made.
+        """,
+        symptom="p = model(x), new weights, and the loss of p is another one.",
+        test="tests/test_reading.py::test_a_loss_is_that_of_the_prediction_it_was_given"
+        "[numpy-sigmoid-BinaryCrossentropy-y0-fused-model.set_weights]",
+        complaint="Not equal",
+        unseen="No test changed the weights between the prediction and its loss.",
     ),
     Piece(
         id="tensor-shares-its-array",

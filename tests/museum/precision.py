@@ -171,7 +171,7 @@ PIECES = (
     Piece(
         id="silently-float32",
         title="float64 that is not",
-        file="refnet/tensor.py",
+        file="refnet/conversion.py",
         right="        and not isinstance(values, (np.ndarray, np.generic))\n",
         wrong="",
         story="""
@@ -187,7 +187,7 @@ PIECES = (
     Piece(
         id="truncating-assignment",
         title="2.7 assigned, 2 kept",
-        file="refnet/tensor.py",
+        file="refnet/conversion.py",
         right='return np.can_cast(source, target, "same_kind")',
         wrong='return np.can_cast(source, target, "unsafe")',
         story="""
