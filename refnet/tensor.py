@@ -301,8 +301,12 @@ class Tensor(Operators):
             leaf.grad = gradient
 
     def detach(self) -> Tensor:
-        """The same value without its history: gradients stop here."""
-        return Tensor(self.known(), self.backend, name=self.name)
+        """The same value without its history: gradients stop here. Recorded steps compute it anew."""
+        if step_inputs.get() is None:
+            return Tensor(self.read(), self.backend, name=self.name)
+        node = Node(TABLE["identity"], (self,), {}, (self.read(),), 1)
+        node.detached = True
+        return node.output(0)
 
     @staticmethod
     def __refnet_apply__(op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
@@ -375,12 +379,6 @@ class Variable(Tensor):
 
     def read(self) -> Array:
         return self.backend.array(self.known())
-
-    def detach(self) -> Tensor:
-        """The value as it is now: gradients stop here. A recorded step reads it anew at each run."""
-        node = Node(TABLE["identity"], (self,), {}, (self.read(),), 1)
-        node.detached = True
-        return node.output(0)
 
     def __copy__(self) -> Variable:
         return Variable(self, None, self.name, self.trainable, self.backend)

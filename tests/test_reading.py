@@ -610,22 +610,45 @@ def test_weights_are_written_through_theta_and_theta_through_them():
         assert "= copy(" not in Plan([], [after], [new]).source
 
 
-def test_what_is_detached_from_a_variable_is_read_anew_by_each_step():
-    class Frozen(Dense):
-        def call(self, x, training=False):
-            return x @ self.kernel.detach() + self.bias
+class Detaching(Dense):
+    """y = x W + b, where gradients stop at what is named."""
 
-    model = refnet.Sequential([Input((2,)), Frozen(1)])
-    model.compile(optimizer=refnet.optimizers.SGD(0.0), loss="mse")
-    kernel, _ = model.weights
-    found = []
+    def __init__(self, units, stops, **common):
+        super().__init__(units, **common)
+        self.stops = stops
+
+    def call(self, x, training=False):
+        kernel = self.kernel.detach() if self.stops == "kernel" else self.kernel
+        x = (x * 1.0).detach() if self.stops == "x" else x
+        return x @ kernel + self.bias
+
+
+@pytest.mark.parametrize("stops", ["kernel", "x"])
+def test_what_is_detached_is_computed_anew_by_each_step(stops, here):
+    first = Dense(2, use_bias=False)
+    model = refnet.Sequential([Input((2,)), first, Detaching(1, stops)]).to(here)
+    model.compile(optimizer=refnet.optimizers.SGD(0.5), loss="mse")
+    first.kernel.assign(np.eye(2))
+    kernel = model.layers[-1].kernel
     for scale in (1.0, 2.0, 3.0):
         kernel.assign([[scale], [0.0]])
-        found.append(model.predict([[1.0, 1.0]]).item())
-    assert found == [1, 2, 3]
-    y = (kernel.detach() * kernel).sum()
-    assert gradients(y, kernel).numpy().tolist() == [[3.0], [0.0]]
-    assert gradients(kernel.detach().sum(), [kernel]) == [None]
+        assert model.predict([[scale, 1.0]]).item() == scale**2
+    for _ in range(3):
+        before = [w.numpy() for w in (first.kernel, kernel)]
+        model.train_on_batch([[1.0, 1.0]], [[0.0]])
+        moved = [
+            (w.numpy() != b).any() for w, b in zip((first.kernel, kernel), before, strict=True)
+        ]
+        assert moved == [stops == "kernel", stops == "x"]
+
+
+def test_what_is_detached_has_no_history():
+    w = Variable(VALUES)
+    x = w.detach()
+    assert x.node is None and (w * 2.0).detach().node is None
+    (x * w).sum().backward()
+    assert w.grad.tolist() == x.grad.tolist() == VALUES
+    assert gradients(w.detach().sum(), [w]) == [None]
 
 
 def test_what_a_step_returns_stays(here):

@@ -101,9 +101,9 @@ PIECES = (
         wrong="if node is None:",
         story="""
             A cross-entropy that is given probabilities goes back to the scores they were made from,
-            since ln σ(x) loses nothing there. The last layer is fused and kept no scores, so they
-            are computed again, from weights that may have been assigned in the meantime: the loss
-            is then that of a prediction nobody made.
+            since ln σ(x) loses nothing there. A layer that does all at once has kept no scores, so
+            they are computed again. By then its weights may have been assigned. The loss is that of
+            a prediction nobody made.
         """,
         symptom="p = model(x), new weights, and the loss of p is another one.",
         test="tests/test_reading.py::test_a_loss_is_that_of_the_prediction_it_was_given"
