@@ -474,7 +474,8 @@ def started(folder, *arguments, **options):
 @interpreted
 def test_a_run_that_nobody_listens_to_writes_what_it_finds(tmp_path):
     """As with `python -m refnet_triton.gpu | head -1`."""
-    with started(tmp_path, "--parts", "smoke", "--ops", "relu") as program:
+    budget = "--budget", "200"
+    with started(tmp_path, "--parts", "smoke", "--ops", "relu", *budget) as program:
         program.stdout.readline()
         program.stdout.close()
         error = program.stderr.read()
