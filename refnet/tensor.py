@@ -568,9 +568,8 @@ def _warn_of_reading(t: Tensor) -> None:
     given = {x.key for x in step_inputs.get() or ()}
     if any(isinstance(x, Variable) or x.key in given for x in leaves(t)):
         warnings.warn(
-            f"a step that is recorded, to be run again, reads a value: in {line_of_user()}\n  What "
-            "Python makes of it is the same in all steps that follow. compile(..., run_eagerly=True) "
-            "records none.",
+            f"a step that is recorded, to be run again, reads a value in {line_of_user()!r}: what Python "
+            "makes of it is the same in all steps that follow, unless compile(..., run_eagerly=True)",
             UserWarning,
             stacklevel=2,
         )

@@ -28,8 +28,9 @@ from refnet_triton.interpreter import MOST_PROGRAMS
 
 _NO_GPU = not torch.cuda.is_available()
 _COMPILE_ONLY = os.environ.get("REFNET_COMPILE_ONLY") == "1"
+_ASKED_FOR = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "yes", "on", "y")
 
-if _NO_GPU and not _COMPILE_ONLY and "TRITON_INTERPRET" not in os.environ:
+if _NO_GPU and not _COMPILE_ONLY and not _ASKED_FOR:
     os.environ["TRITON_INTERPRET"] = "1"
     print(
         "refnet_triton: no GPU found, so kernels run in Triton's interpreter: correct, but slow.",

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -459,3 +460,49 @@ def test_whatever_a_run_has_left_takes_its_name(tmp_path, left):
     (tmp_path / f"2026-01-02-nvidia-h200{left}").touch()
     places = [results.place_for(tmp_path, report).name for _ in range(2)]  # as two at once
     assert places == ["2026-01-02-nvidia-h200-2.json", "2026-01-02-nvidia-h200-3.json"]
+
+
+def started(folder, *arguments, **options):
+    """The command, in a process of its own, while it runs."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "refnet_triton.gpu", "--out", str(folder), *arguments], cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
+
+
+@interpreted
+def test_a_run_that_nobody_listens_to_writes_what_it_finds(tmp_path):
+    """As with `python -m refnet_triton.gpu | head -1`."""
+    budget = "--budget", "200"
+    with started(tmp_path, "--parts", "smoke", "--ops", "relu", *budget) as program:
+        program.stdout.readline()
+        program.stdout.close()
+        error = program.stderr.read()
+    assert program.returncode == main.RIGHT and "Traceback" not in error
+    _, report = report_of(tmp_path)
+    assert len(report["smoke"]["rows"]) == 4 and report["wrong"] == []
+
+
+@interpreted
+def test_told_twice_it_ends_at_once_and_the_journal_stays(tmp_path):
+    with started(tmp_path, "--parts", "bench", "--ops", "adam", "sum") as program:
+        for line in program.stdout:
+            if line.startswith("adam"):
+                break
+        for _ in range(2):
+            program.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+        out, error = program.communicate(timeout=60)
+    assert program.returncode == main.CUT and "Traceback" not in error
+    left = [path.name for path in tmp_path.iterdir()]
+    if "ended at once" in out:  # and not between two parts
+        assert [name.partition(".")[2] for name in left] == ["journal"]
+
+
+def test_a_worker_that_nobody_waits_for_ends_in_silence(capfd):
+    worker = workers.Worker(time.sleep)
+    worker.give(0, 0.5)
+    worker.pipe.close()
+    worker.process.join(30)
+    assert worker.process.exitcode == 0 and "Traceback" not in capfd.readouterr().err

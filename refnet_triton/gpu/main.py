@@ -8,6 +8,7 @@ import json
 import math
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -33,8 +34,11 @@ Part = Callable[["Run", Clock], Report]
 
 
 def say(*lines: str) -> None:
-    """Print at once: the output may be a pipe."""
-    print(*lines, sep="\n", flush=True)
+    """Print at once: the output may be a pipe. If nobody reads it any more, the run goes on."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Run:
@@ -127,8 +131,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report |= {"options": asked, "seconds": {}, "cut": [], "wrong": []}
     run = Run(chosen, options.seed, results.place_for(folder, report), report)
     summary: list[str] = []
-    with _told_to_stop(clock):
-        _run_parts(run, options.parts, clock, summary)
+    try:
+        with _told_to_stop(clock):
+            _run_parts(run, options.parts, clock, summary)
+    except KeyboardInterrupt:
+        say(f"refnet: ended at once: what was found stands in {run.journal}")
+        return CUT
     report["seconds"]["all"] = round(time.monotonic() - start, 1)
     run.close()
     if ON_GPU and options.out is None:

@@ -146,6 +146,8 @@ def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
         answer = _attempt(function, task)
         try:
             pipe.send(answer)
+        except OSError:
+            return
         except Exception as error:  # a result that cannot travel
             pipe.send((None, _said(error), answer[2]))
         if answer[2]:

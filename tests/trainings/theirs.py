@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,12 @@ from .ours import OTHER_RATE, Numbers, _shaken
 from .recipe import Recipe
 
 Tensor = torch.Tensor
-EPSILON = 1e-7  # probabilities are kept that far from 0 and 1
+EPSILON = 1e-7  # added to what poisson takes the logarithm of
+CROSS_ENTROPIES = (
+    "binary_crossentropy",
+    "categorical_crossentropy",
+    "sparse_categorical_crossentropy",
+)
 
 
 class Layer:
@@ -38,6 +44,12 @@ class Layer:
         if self.name == "Flatten":
             return x.reshape(len(x), -1)
         return peers.EAGER[{"LeakyReLU": "leaky_relu", "ELU": "elu"}[self.name]](x)
+
+    def but(self, **options: Any) -> Layer:
+        """The layer, with other options."""
+        found = copy.copy(self)
+        found.options = {**self.options, **options}
+        return found
 
     def _dropped(self, x: Tensor) -> Tensor:
         """The mask is refnet's own: random numbers are drawn there, and not compared here."""
@@ -94,16 +106,19 @@ class Model:
         """Those of all layers."""
         return [w for layer in self.layers for w in layer.weights]
 
-    def call(self, x: Tensor, training: bool = False) -> Tensor:
-        """The output."""
-        for layer in self.layers:
+    def call(self, x: Tensor, training: bool = False, scores: bool = False) -> Tensor:
+        """The output, or what its activation is applied to: the scores."""
+        for layer in self.layers[:-1]:
             x = layer.call(x, training)
-        return x
+        last = self.layers[-1]
+        return (
+            last.but(activation="identity").call(x, training) if scores else last.call(x, training)
+        )
 
     def value(self, x: Tensor, y: Tensor, w: Tensor, training: bool = False) -> Tensor:
         """The weighted mean loss of a batch, with what the regularizers charge."""
-        each = _loss(*self.loss, y, self.call(x, training))
-        each = each * w.reshape(-1, *[1] * (each.ndim - 1))
+        each = _loss(*self.loss, y, self.call(x, training, self.loss[0] in CROSS_ENTROPIES))
+        each = each * w.reshape(*w.shape[: each.ndim], *[1] * (each.ndim - w.ndim))
         return each.mean() + sum(layer.charge() for layer in self.layers)
 
     def fit(self, x: Tensor, y: Tensor, w: Tensor, size: int, epochs: int = 1) -> list[float]:
@@ -138,28 +153,25 @@ def _batches(count: int, size: int) -> list[slice]:
 
 
 def _activation(name: str, x: Tensor) -> Tensor:
+    if name == "hard_sigmoid":  # PyTorch's own takes 1/6 in float32 in its gradient: 5e-9 off
+        return torch.clamp(x / 6 + 0.5, 0.0, 1.0)
     return torch.softmax(x, -1) if name == "softmax" else peers.EAGER[name](x)
 
 
 def _loss(name: str, options: dict[str, Any], y: Tensor, p: Tensor) -> Tensor:
-    """One loss for each example (and time)."""
+    """One loss for each example (and time), of outputs p; of scores p for a cross-entropy."""
     if name == "sparse_categorical_crossentropy":
-        log_p = torch.log_softmax(p, -1) if options.get("from_logits") else torch.log(p)
         labels = y.long().reshape(p.shape[:-1])
-        return -log_p.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+        return -torch.log_softmax(p, -1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
     y = y.double().reshape(p.shape)
     smooth = options.get("label_smoothing", 0.0)
     if name == "categorical_crossentropy":
         y = y * (1 - smooth) + smooth / p.shape[-1]
-        log_p = torch.log_softmax(p, -1) if options.get("from_logits") else torch.log(p)
-        return -(y * log_p).sum(-1)
+        return -(y * torch.log_softmax(p, -1)).sum(-1)
     if name == "binary_crossentropy":
         y = y * (1 - smooth) + 0.5 * smooth
-        if options.get("from_logits"):
-            return torch.nn.functional.binary_cross_entropy_with_logits(
-                p, y, reduction="none"
-            ).mean(-1)
-        return -(y * torch.log(p) + (1 - y) * torch.log(1 - p)).mean(-1)
+        both = torch.nn.functional.binary_cross_entropy_with_logits(p, y, reduction="none")
+        return both.mean(-1)
     return {
         "mean_squared_error": lambda: (p - y).square().mean(-1),
         "mean_absolute_error": lambda: (p - y).abs().mean(-1),
@@ -231,13 +243,13 @@ class Theirs:
 
 
 def _weights(recipe: Recipe) -> np.ndarray:
-    """One for each example."""
+    """One for each example; weighed by class, one for each class number."""
     if "sample_weight" in recipe.weights:
         return recipe.weights["sample_weight"].reshape(-1)
     if "class_weight" in recipe.weights:
         y = recipe.y
-        classes = y.reshape(len(y)) if recipe.loss[0].startswith("sparse") else y.argmax(-1)
-        return np.array([recipe.weights["class_weight"][int(c)] for c in classes])
+        classes = y if recipe.loss[0].startswith("sparse") else y.argmax(-1)
+        return np.vectorize(recipe.weights["class_weight"].get)(classes).astype(float)
     return np.ones(len(recipe.x))
 
 
