@@ -433,17 +433,18 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
     first = next((x for x in inputs if isinstance(x, Tensor)), None)
     backend = backends.current() if first is None else first.backend
     tensors = tuple([x if isinstance(x, Tensor) else lift(x, backend, first) for x in inputs])
-    waiting = mixed = False
+    waiting = mixed = changes = False
     for t in tensors:
         waiting |= t.value is None
         mixed |= t.backend is not backend
+        changes |= isinstance(t, Variable)
     if waiting:  # a session will move all of them to its backend
         node = _wait(op, tensors, attributes)
     else:
         if mixed:
             raise _two_backends(op, tensors)
         values = _run(op, tensors, attributes)
-        if op.shares and variables_among(op.shares, op, tensors):
+        if changes and op.shares and variables_among(op.shares, op, tensors):
             values = tuple([v if v is None else backend.array(v) for v in values])
         node = Node(op, tensors, attributes, values, len(values))
     outputs = node.outputs()
