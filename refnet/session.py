@@ -34,8 +34,9 @@ from refnet.errors import (
 )
 from refnet.graph import Graph, Group, default_graph
 from refnet.plan import Plan
+from refnet.promotion import castable
 from refnet.shapes import agree
-from refnet.tensor import Node, Tensor, Variable, castable, recorded, require_range
+from refnet.tensor import Node, Tensor, Variable, recorded, require_range
 
 Feeds = Mapping[Any, Any]
 

@@ -54,7 +54,7 @@ def types(op: Op, specs: Sequence[Spec], attributes: Attributes) -> list[str]:
     if "dtype" in attributes and op.primal is None:
         return [str(attributes["dtype"])] * len(op.outputs)
     stored = {s.dtype for s in specs if s.dtype == "bfloat16"}
-    numbers = [_number("float32" if s.dtype in stored else s.dtype, len(s.shape)) for s in specs]
+    numbers = [number("float32" if s.dtype in stored else s.dtype, len(s.shape)) for s in specs]
     with np.errstate(all="ignore"):
         results = op.function(*numbers, **attributes)
     results = results if isinstance(results, tuple) else (results,)
@@ -62,7 +62,7 @@ def types(op: Op, specs: Sequence[Spec], attributes: Attributes) -> list[str]:
     return ["bfloat16" if stored and t == "float32" else t for t in found]
 
 
-def _number(dtype: str, axes: int) -> np.ndarray[Any, Any]:
+def number(dtype: str, axes: int) -> np.ndarray[Any, Any]:
     """One number: 1.0, or for integers 0, which is a valid class number."""
     return np.full((1,) * axes, dtype.startswith("float"), dtype)
 
@@ -342,7 +342,7 @@ def joined(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Sp
         if not agree(others, x.shape):
             raise ShapeError(f"shapes {first} and {x.shape} differ in more than axis {axis}")
         total = None if total is None or x.shape[axis] is None else total + (x.shape[axis] or 0)
-    return [Spec((*first[:axis], total, *first[axis + 1 :]), _one_type(specs))]
+    return [Spec((*first[:axis], total, *first[axis + 1 :]), specs[0].dtype)]
 
 
 def stacked(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Spec]:
@@ -352,7 +352,7 @@ def stacked(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[S
         if not agree(first, x.shape):
             raise ShapeError(f"shapes {first} and {x.shape} are not the same")
     axis = _axis(attributes["axis"], (*first, None))
-    return [Spec((*first[:axis], len(specs), *first[axis:]), _one_type(specs))]
+    return [Spec((*first[:axis], len(specs), *first[axis:]), specs[0].dtype)]
 
 
 def stacked_vjp(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Spec]:
@@ -390,10 +390,4 @@ def packed(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Sp
     for x, at in zip(specs, offsets, strict=True):
         if None not in x.shape and not 0 <= at <= size - math.prod(n or 0 for n in x.shape):
             raise ShapeError(f"{x.shape} at offset {at} does not lie within {size} numbers")
-    return [Spec((attributes["size"],), _one_type(specs))]
-
-
-def _one_type(specs: Sequence[Spec]) -> str:
-    """The type in which arrays of these types are joined."""
-    found = {s.dtype for s in specs}
-    return found.pop() if len(found) == 1 else str(np.result_type(*found - {"bfloat16"}))
+    return [Spec((attributes["size"],), specs[0].dtype)]

@@ -8,6 +8,7 @@ tensors remember how they were made, and `refnet.backpropagation` follows that t
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +32,7 @@ from refnet.errors import (
 from refnet.op import Op
 from refnet.operators import Operators
 from refnet.ops import TABLE
+from refnet.promotion import castable, is_float, promoted
 from refnet.scope import Promise, graph_in_use, line_of_user
 from refnet.shapes import Shape, Spec
 
@@ -378,16 +380,6 @@ class Variable(Tensor):
         return self.assign(self - values)
 
 
-def castable(source: str, target: str) -> bool:
-    """Whether numbers of a type may be stored as another: integers as floats, not floats as integers.
-
-    >>> castable("float64", "float32"), castable("int64", "float32"), castable("float32", "int64")
-    (True, True, False)
-    """
-    source, target = ("float32" if t == "bfloat16" else t for t in (source, target))
-    return np.can_cast(source, target, "same_kind")
-
-
 def require_range(array: np.ndarray[Any, Any], dtype: str) -> None:
     """Raise a DTypeError if integers are too large for the integer type they are to be stored in."""
     if array.dtype.kind in "iu" and dtype in INTEGERS and array.size:
@@ -449,7 +441,7 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
     attributes = attributes or {}
     first = next((x for x in inputs if isinstance(x, Tensor)), None)
     backend = backends.current() if first is None else first.backend
-    tensors = tuple([x if isinstance(x, Tensor) else lift(x, backend, first) for x in inputs])
+    tensors = _operands(op, inputs, attributes, backend)
     waiting = mixed = False
     for t in tensors:
         waiting |= t.value is None
@@ -463,6 +455,34 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
         node = Node(op, tensors, attributes, values, len(values))
     outputs = node.outputs()
     return outputs[0] if len(outputs) == 1 else outputs
+
+
+def _operands(
+    op: Op, inputs: Sequence[Any], attributes: dict[str, Any], backend: Backend
+) -> tuple[Tensor, ...]:
+    """The inputs as tensors of the types that the op computes in: see `refnet.promotion`."""
+    weak = {i: x for i, x in enumerate(inputs) if isinstance(x, bool | int | float)}
+    tensors = [x if i in weak else lift(x, backend, None) for i, x in enumerate(inputs)]
+    if not weak and not op.writes:
+        kinds = {t.spec.dtype if t.value is None else t.value.dtype for t in tensors}
+        if len(kinds) == 1 and _of_floats(kinds.pop()):
+            return tuple(tensors)
+    specs = [Spec((), "") if i in weak else t.spec for i, t in enumerate(tensors)]
+    types = promoted(op, specs, attributes, weak)
+    return tuple(
+        tensor(x, types[i], backend=backend)
+        if i in weak
+        else x
+        if x.dtype == types[i]
+        else TABLE["cast"](x, dtype=types[i])
+        for i, x in enumerate(tensors)
+    )
+
+
+@functools.cache
+def _of_floats(dtype: Any) -> bool:
+    """Whether a backend's type, or the name of one, is one of floats."""
+    return is_float(str(dtype).removeprefix("torch."))
 
 
 def _two_backends(op: Op, tensors: Sequence[Tensor]) -> BackendError:
