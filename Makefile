@@ -21,7 +21,7 @@ help:
 	@echo "make lint    ruff (lint, format) and mypy"
 	@echo "make bench   time the operations on this machine"
 	@echo "make gpu     on a machine with a GPU: check, test and time the kernels; installs nothing"
-	@echo "make mutants put faults into the ops, see that the tests notice (more than an hour)"
+	@echo "make mutants put faults into the ops and what stands above, see that the tests notice (hours)"
 	@echo "make clean   remove .venv, caches and build outputs"
 
 demo: $(READY)

@@ -48,6 +48,7 @@ from refnet.creation import (
     zeros,
     zeros_like,
 )
+from refnet.elsewhere import missing
 from refnet.graph import Graph, group, placeholder, reset_default_graph
 from refnet.models import Sequential
 from refnet.perceptron import Perceptron
@@ -65,7 +66,7 @@ _LATER = ("descent", "diagnostics", "plot", "summary")
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         return importlib.import_module(f"refnet.{name}")
-    raise AttributeError(f"module 'refnet' has no attribute {name!r}")
+    raise missing(__name__, name, __all__)
 
 
 __all__ = [

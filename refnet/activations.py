@@ -24,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from refnet.elsewhere import explain
 from refnet.errors import ArgumentError, unknown_name
 from refnet.naming import look_up
 from refnet.ops import TABLE
@@ -150,3 +151,6 @@ def _chosen(kind: str, given: str, name: str, choices: dict[str, Choice]) -> Cho
     if name not in choices:
         raise unknown_name(kind, given, choices)
     return choices[name]
+
+
+explain(__name__)

@@ -123,6 +123,9 @@ class Backend:
         """One line about the hardware it runs on."""
         return self.name
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Backend:
+        return self  # there is one of each
+
     def __repr__(self) -> str:
         return f"<backend {self.name}>"
 

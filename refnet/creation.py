@@ -14,19 +14,17 @@ from refnet.errors import ArgumentError, BackendError, DTypeError, ShapeError
 from refnet.tensor import Tensor, tensor
 
 
-def zeros(shape: int | Sequence[int] = (), dtype: str | None = None, name: str = "") -> Tensor:
+def zeros(shape: int | Sequence[int] = (), dtype: Any = None, name: str = "") -> Tensor:
     """A tensor of zeros."""
-    return _filled("zeros", shape, 0, dtype or config.floatx(), name)
+    return _filled("zeros", shape, 0, config.dtype_name(dtype), name)
 
 
-def ones(shape: int | Sequence[int] = (), dtype: str | None = None, name: str = "") -> Tensor:
+def ones(shape: int | Sequence[int] = (), dtype: Any = None, name: str = "") -> Tensor:
     """A tensor of ones."""
-    return _filled("ones", shape, 1, dtype or config.floatx(), name)
+    return _filled("ones", shape, 1, config.dtype_name(dtype), name)
 
 
-def full(
-    shape: int | Sequence[int], value: float, dtype: str | None = None, name: str = ""
-) -> Tensor:
+def full(shape: int | Sequence[int], value: float, dtype: Any = None, name: str = "") -> Tensor:
     """A tensor with the same value everywhere, of the type Python gives the value.
 
     >>> full((2,), 7)
@@ -35,41 +33,39 @@ def full(
     return _filled("full", shape, tensor(value).numpy(), dtype, name)
 
 
-def _filled(
-    owner: str, shape: int | Sequence[int], value: Any, dtype: str | None, name: str
-) -> Tensor:
+def _filled(owner: str, shape: int | Sequence[int], value: Any, dtype: Any, name: str) -> Tensor:
     lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     if not all(isinstance(n, (int, np.integer)) and n >= 0 for n in lengths):
         raise ShapeError(f"{owner}: a shape is a tuple of lengths of at least 0, got {shape!r}")
     return tensor(np.full(lengths, value), dtype, name)
 
 
-def zeros_like(x: Any, dtype: str | None = None) -> Tensor:
+def zeros_like(x: Any, dtype: Any = None) -> Tensor:
     """Zeros in the shape of x, of its type unless another is given."""
     return _like(x, 0, dtype)
 
 
-def ones_like(x: Any, dtype: str | None = None) -> Tensor:
+def ones_like(x: Any, dtype: Any = None) -> Tensor:
     """Ones in the shape of x, of its type unless another is given."""
     return _like(x, 1, dtype)
 
 
-def _like(x: Any, value: int, dtype: str | None) -> Tensor:
+def _like(x: Any, value: int, dtype: Any) -> Tensor:
     x = x if isinstance(x, Tensor) else tensor(x)
-    return tensor(np.full(x.known().shape, value), dtype or x.dtype, backend=x.backend)
+    return tensor(
+        np.full(x.known().shape, value), x.dtype if dtype is None else dtype, backend=x.backend
+    )
 
 
-def eye(rows: int, columns: int | None = None, dtype: str | None = None) -> Tensor:
+def eye(rows: int, columns: int | None = None, dtype: Any = None) -> Tensor:
     """The identity matrix: ones on the diagonal, zeros elsewhere."""
     columns = rows if columns is None else columns
     if rows < 0 or columns < 0:
         raise ShapeError(f"eye: the lengths are at least 0, got {rows} and {columns}")
-    return tensor(np.eye(rows, columns), dtype or config.floatx())
+    return tensor(np.eye(rows, columns), config.dtype_name(dtype))
 
 
-def arange(
-    start: float, stop: float | None = None, step: float = 1, dtype: str | None = None
-) -> Tensor:
+def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
     """The numbers from `start` (0 if only one bound is given) up to but not including `stop`.
 
     >>> arange(2, 8, 2)
@@ -79,10 +75,11 @@ def arange(
         raise ArgumentError("arange: the step is 0, so it would never arrive")
     first, last = (0, start) if stop is None else (start, stop)
     whole = all(isinstance(n, int) for n in (first, last, step))
-    return tensor(np.arange(first, last, step), dtype or ("int64" if whole else config.floatx()))
+    kind = "int64" if whole and dtype is None else config.dtype_name(dtype)
+    return tensor(np.arange(first, last, step), kind)
 
 
-def linspace(start: float, stop: float, num: int = 50, dtype: str | None = None) -> Tensor:
+def linspace(start: float, stop: float, num: int = 50, dtype: Any = None) -> Tensor:
     """`num` numbers, evenly spaced from `start` to `stop`, both included.
 
     >>> linspace(0, 1, 5)
@@ -90,7 +87,7 @@ def linspace(start: float, stop: float, num: int = 50, dtype: str | None = None)
     """
     if num < 0:
         raise ArgumentError(f"linspace: num is at least 0, got {num}")
-    return tensor(np.linspace(start, stop, num), dtype or config.floatx())
+    return tensor(np.linspace(start, stop, num), config.dtype_name(dtype))
 
 
 def from_dlpack(array: Any, name: str = "", backend: str | Backend | None = None) -> Tensor:

@@ -17,6 +17,10 @@ class ShapeError(RefnetError, ValueError):
     """Arrays whose shapes do not fit together, or do not fit the layer they were given to."""
 
 
+class UnsizedError(ShapeError, TypeError):
+    """The length of a tensor without axes. A TypeError, by which Python tells what cannot be iterated."""
+
+
 class DTypeError(RefnetError, TypeError):
     """Numbers of the wrong kind: float labels where class numbers are needed, text, objects."""
 
@@ -29,8 +33,16 @@ class ArgumentError(RefnetError, ValueError):
     """An argument outside the values it may take."""
 
 
+class CallError(RefnetError, TypeError):
+    """A call that does not fit: an argument missing, given twice or unknown, a function without an op."""
+
+
 class UnknownNameError(RefnetError, ValueError):
     """A name (of an op, a layer, a loss, a backend ...) that nothing answers to."""
+
+
+class MissingNameError(RefnetError, AttributeError):
+    """A name that a module or an object does not have."""
 
 
 class BackendError(RefnetError, RuntimeError):
@@ -66,7 +78,8 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     import difflib  # only now: most programs never need it
 
     names = sorted(known)
-    near = difflib.get_close_matches(str(name).lower(), names, n=1)
-    hint = f": did you mean {near[0]!r}?" if near else "."
+    lower = {n.lower(): n for n in reversed(names)}
+    near = difflib.get_close_matches(str(name).lower(), lower, n=1)
+    hint = f": did you mean {lower[near[0]]!r}?" if near else "."
     more = f" and {len(names) - 40} more" if len(names) > 40 else ""
     return UnknownNameError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names[:40])}{more}")

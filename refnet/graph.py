@@ -290,20 +290,20 @@ def reset_default_graph() -> None:
 
 
 def placeholder(
-    shape: Sequence[int | None], dtype: str | None = None, name: str = "placeholder"
+    shape: Sequence[int | None], dtype: Any = None, name: str = "placeholder"
 ) -> Tensor:
     """A tensor without a value yet: what is computed from it waits until a session is fed one.
 
     A length that is to stay open is None: ``placeholder((None, 64))`` takes any number of rows.
     """
-    if isinstance(shape, (int, str)) or not all(
+    if not isinstance(shape, Sequence) or not all(
         n is None or (isinstance(n, int) and not isinstance(n, bool) and n >= 0) for n in shape
     ):
         raise ShapeError(
             f"placeholder {name!r}: first comes the shape, a tuple of lengths and None, like (None, 3), "
-            f"then the type; got {shape!r}"
+            f'then the type: placeholder((None, 3), "float32"); got {shape!r}'
         )
-    backend, kind = backends.current(), dtype or config.floatx()
+    backend, kind = backends.current(), config.dtype_name(dtype)
     one = backend.array(1, kind)  # a type it does not know is an error
     leaf, graph = Tensor(None, backend), default_graph()
     spec = Spec(tuple(shape), backend.dtype(one))

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from refnet import config, ops
+from refnet.arguments import Number, optional_seed
 from refnet.naming import look_up, snake_case
 from refnet.random import next_key
 
@@ -34,7 +35,7 @@ def fans(shape: Shape) -> tuple[int, int]:
 class Initializer:
     """Draws the first values of a weight: ``initializer(shape)`` is a NumPy array."""
 
-    def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
+    def __call__(self, shape: Shape, dtype: Any = None) -> Array:
         """An array of this shape."""
         raise NotImplementedError
 
@@ -46,11 +47,13 @@ class Initializer:
 class Constant(Initializer):
     """Every weight is `value`."""
 
+    value = Number()
+
     def __init__(self, value: float = 0.0) -> None:
         self.value = value
 
-    def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
-        return np.full(shape, self.value, dtype or config.floatx())
+    def __call__(self, shape: Shape, dtype: Any = None) -> Array:
+        return np.full(shape, self.value, config.dtype_name(dtype))
 
 
 class Zeros(Constant):
@@ -70,26 +73,30 @@ class Ones(Constant):
 class RandomUniform(Initializer):
     """Uniform on [minval, maxval)."""
 
+    minval, maxval = Number(), Number()
+
     def __init__(
         self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
     ) -> None:
-        self.minval, self.maxval, self.seed = minval, maxval, seed
+        self.minval, self.maxval, self.seed = minval, maxval, optional_seed(seed)
 
-    def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
-        key = next_key(self.seed)
+    def __call__(self, shape: Shape, dtype: Any = None) -> Array:
+        key = next_key(self.seed, "weights")
         return _draw_uniform(key, shape, self.minval, self.maxval, dtype)
 
 
 class RandomNormal(Initializer):
     """Normal: N(mean, stddev²)."""
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
-        self.mean, self.stddev, self.seed = mean, stddev, seed
+    mean, stddev = Number(), Number(least=0)
 
-    def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        self.mean, self.stddev, self.seed = mean, stddev, optional_seed(seed)
+
+    def __call__(self, shape: Shape, dtype: Any = None) -> Array:
         draw = ops.random.random_normal.function
         z: Array = draw(
-            next_key(self.seed), shape, self.mean, self.stddev, dtype or config.floatx()
+            next_key(self.seed, "weights"), shape, self.mean, self.stddev, config.dtype_name(dtype)
         )
         return z
 
@@ -97,11 +104,13 @@ class RandomNormal(Initializer):
 class TruncatedNormal(Initializer):
     """N(mean, stddev²), where numbers more than two stddev away are drawn again."""
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
-        self.mean, self.stddev, self.seed = mean, stddev, seed
+    mean, stddev = Number(), Number(least=0)
 
-    def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
-        return self.mean + self.stddev * _truncated(next_key(self.seed), shape, dtype)
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        self.mean, self.stddev, self.seed = mean, stddev, optional_seed(seed)
+
+    def __call__(self, shape: Shape, dtype: Any = None) -> Array:
+        return self.mean + self.stddev * _truncated(next_key(self.seed, "weights"), shape, dtype)
 
 
 class VarianceScaling(Initializer):
@@ -116,13 +125,13 @@ class VarianceScaling(Initializer):
     distribution: ClassVar[str] = "uniform"
 
     def __init__(self, seed: int | None = None) -> None:
-        self.seed = seed
+        self.seed = optional_seed(seed)
 
-    def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
+    def __call__(self, shape: Shape, dtype: Any = None) -> Array:
         fan_in, fan_out = fans(shape)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, fan)
-        key = next_key(self.seed)
+        key = next_key(self.seed, "weights")
         if self.distribution == "uniform":
             limit = math.sqrt(3 * variance)  # the variance of uniform(-a, a) is a²/3
             return _draw_uniform(key, shape, -limit, limit, dtype)
@@ -167,30 +176,34 @@ class LecunNormal(VarianceScaling):
 class Orthogonal(Initializer):
     """A random matrix with orthonormal columns (or rows): lengths are kept. Saxe et al. (2014)."""
 
-    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
-        self.gain, self.seed = gain, seed
+    gain = Number()
 
-    def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        self.gain, self.seed = gain, optional_seed(seed)
+
+    def __call__(self, shape: Shape, dtype: Any = None) -> Array:
         rows, columns = math.prod(shape[:-1]), shape[-1]
         tall = max(rows, columns), min(rows, columns)
-        normal = ops.random.random_normal.function(next_key(self.seed), tall, dtype="float64")
+        normal = ops.random.random_normal.function(
+            next_key(self.seed, "weights"), tall, dtype="float64"
+        )
         q, r = np.linalg.qr(normal)
         q = q * np.sign(np.diag(r))  # makes the draw uniform over all such matrices
         q = q if rows >= columns else q.T
-        return (self.gain * q).reshape(shape).astype(dtype or config.floatx())
+        return (self.gain * q).reshape(shape).astype(config.dtype_name(dtype))
 
 
-def _draw_uniform(key: Array, shape: Shape, low: float, high: float, dtype: str | None) -> Array:
+def _draw_uniform(key: Array, shape: Shape, low: float, high: float, dtype: Any) -> Array:
     draw = ops.random.random_uniform.function
-    u: Array = draw(key, shape, low, high, dtype or config.floatx())
+    u: Array = draw(key, shape, low, high, config.dtype_name(dtype))
     return u
 
 
-def _truncated(key: Array, shape: Shape, dtype: str | None) -> Array:
+def _truncated(key: Array, shape: Shape, dtype: Any) -> Array:
     """Standard normal numbers within ±2: the first ones of a stream that is long enough."""
     count = math.prod(shape)
     drawn = ops.random.random_normal.function(
-        key, (2 * count + 64,), dtype=dtype or config.floatx()
+        key, (2 * count + 64,), dtype=config.dtype_name(dtype)
     )
     kept: Array = drawn[np.abs(drawn) <= 2][:count]
     return kept.reshape(shape)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from refnet import config
+from refnet.elsewhere import explain
 from refnet.errors import ArgumentError, DataError, DTypeError, ShapeError, unknown_name
 from refnet.naming import class_after, look_up, snake_case
 from refnet.ops import TABLE
@@ -267,3 +268,6 @@ def get(identifier: str | Loss | Function) -> Loss:
     """The loss of this name; a function (y_true, y_pred) -> loss of each example becomes a Loss."""
     found = look_up("loss", identifier, LOSSES)
     return found if isinstance(found, Loss) else _class_of(found)()
+
+
+explain(__name__)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from refnet import losses
+from refnet.elsewhere import explain
 from refnet.naming import class_after, look_up, snake_case
 from refnet.ops import TABLE
 from refnet.tensor import Tensor
@@ -136,3 +137,6 @@ def get(identifier: str | Metric | Function) -> Metric:
         return METRICS[identifier](name=identifier)
     found = look_up("metric", identifier, METRICS)
     return found if isinstance(found, Metric) else _class_of(found)()
+
+
+explain(__name__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,21 +13,36 @@ from refnet import backend as backends
 from refnet import config, optimizers
 from refnet import losses as criteria
 from refnet import metrics as measures
-from refnet.callbacks import Callback, Callbacks, History, Logs, progress
-from refnet.errors import ArgumentError, DataError, NotReadyError, ShapeError, unknown_name
+from refnet.arguments import truth, whole_number
+from refnet.callbacks import Callback, Callbacks, History, Logs, loudness, progress
+from refnet.errors import (
+    ArgumentError,
+    BackendError,
+    DataError,
+    NotReadyError,
+    ShapeError,
+    unknown_name,
+)
 from refnet.examples import Examples, examples
-from refnet.layers.layer import Layer, Shape, assign_all
-from refnet.naming import unique_name
+from refnet.graph import Graph, placeholder
+from refnet.layers.layer import Layer, Shape
 from refnet.optimizers import Optimizer
 from refnet.overview import overview
 from refnet.parameters import Parameters, move
-from refnet.scope import outside_graphs
+from refnet.scope import outside_graphs, recording
+from refnet.settings import Settings
 from refnet.tensor import Tensor, Variable, tensor
 from refnet.training import Step, evaluation_step, prediction_step, training_step
 
+#: which model an optimizer was compiled into
+_trains: weakref.WeakKeyDictionary[Optimizer, weakref.ref[Sequential]]
+_trains = weakref.WeakKeyDictionary()
 
-class Sequential:
-    """Layers applied one after the other.
+
+class Sequential(Layer):
+    """Layers applied one after the other. A model is a layer too: it may stand in another one.
+
+    Models may share layers, and each trains them as if it were alone with them.
 
     Examples
     --------
@@ -38,16 +55,18 @@ class Sequential:
     """
 
     def __init__(self, layers: Iterable[Layer] = (), name: str | None = None) -> None:
-        self.name = name or unique_name("sequential")
+        super().__init__(name)
         self.layers: list[Layer] = []
         self.backend = backends.current()
         self.output_shape: Shape | None = None
-        self.parameters: Parameters | None = None
         self.stop_training = False
         self.history: History | None = None
+        self._parameters: Parameters | None = None
+        self._gathered_at: int | None = None
         self._compiled: tuple[Optimizer, criteria.Loss, list[measures.Metric]] | None = None
-        self._arrays: list[Any] = []
         self._steps: dict[Callable[..., Step], Step] = {}
+        self.run_eagerly = False
+        self._look_at_settings()
         if isinstance(layers, Layer):
             raise ArgumentError(f"{self.name}: layers is a list, [{layers.name}, ...]")
         for layer in layers:
@@ -61,6 +80,8 @@ class Sequential:
             raise ArgumentError(f"{self.name}: add() takes a layer, got {layer!r}")
         if layer in self.layers:
             raise ArgumentError(f"{self.name}: layer {layer.name!r} is in the model already")
+        if self in layer.flattened():
+            raise ArgumentError(f"{self.name}: {layer.name!r} is or holds this very model")
         self.layers.append(layer)
         try:
             first = self.layers[0].input_shape
@@ -85,12 +106,28 @@ class Sequential:
         """Make the weights of all layers for inputs of this shape (with the batch, None)."""
         self.compute_output_shape(input_shape)  # raises before anything is built
         shape: Shape = (None, *input_shape[1:])
+        for inner in self._models():
+            if all(v.backend is self.backend for v in inner.variables):
+                inner.backend = self.backend
         with backends.use_backend(self.backend):
             for layer in self.layers:
                 layer.ensure_built(shape)
+                if not layer.all_built():
+                    with Graph():
+                        x = placeholder(shape)
+                    layer.build_inner(x)
                 shape = layer.compute_output_shape(shape)
-        self.output_shape = shape
-        self._gather_parameters()
+        self.input_shape, self.output_shape = (None, *input_shape[1:]), shape
+
+    def check_input(self, shape: Shape) -> None:
+        self.compute_output_shape(shape)
+
+    def _contents(self) -> Any:
+        return self.layers
+
+    def _models(self) -> list[Sequential]:
+        """The model and those within it."""
+        return [layer for layer in self.flattened() if isinstance(layer, Sequential)]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the output for inputs of this shape. Nothing is built; what is must fit."""
@@ -101,31 +138,42 @@ class Sequential:
             shape = layer.compute_output_shape(shape)
         return shape
 
-    @outside_graphs()
-    def _gather_parameters(self) -> None:
-        """Make the trainable weights views of one vector; forget steps recorded with other arrays."""
-        trainable = self.trainable_weights
-        before = self.parameters
-        if before is None or not _same(before.variables, trainable):
-            self.parameters = Parameters(trainable) if trainable else None
-            memory = self._compiled[0].memory if self._compiled else {}
-            if before is not None and self.parameters is not None and before.theta in memory:
-                slots = memory.pop(before.theta)
-                memory[self.parameters.theta] = self.parameters.take_over(slots, before)
-        elif not before.holds(trainable):
-            before.take_back()
-        self._arrays = [w.value for w in self.weights]
-        self._steps = {}
+    @property
+    def parameters(self) -> Parameters | None:
+        """The trainable weights as one vector θ, gathered when they are first asked for.
 
-    def _gathered(self) -> bool:
-        """Whether θ holds the trainable weights, and no weight's array has been replaced."""
-        known = self.parameters.variables if self.parameters else []
-        return _same(known, self.trainable_weights) and _same(
-            self._arrays, [w.value for w in self.weights]
-        )
+        What another model that shares layers took since then is taken back.
+        """
+        self.gather(self.settings.number())
+        return self._parameters
+
+    @recording(None)
+    @outside_graphs()
+    def gather(self, number: int) -> None:
+        """Make the trainable weights views of θ. `number` is that of the settings: who is trainable."""
+        if number != self._gathered_at:
+            trainable, before = self.trainable_weights, self._parameters
+            if before is None or not before.is_of(trainable):
+                self._require_here()
+                self._parameters = Parameters(trainable) if trainable else None
+                if self._compiled is not None:
+                    self._compiled[0].rearrange(before, self._parameters)
+            self._gathered_at = number
+        if self._parameters is not None and not self._parameters.in_place():
+            self._require_here()
+            self._parameters.take_back()
+
+    def _require_here(self) -> None:
+        """Raise an error if a variable lies on another backend, where another model took it."""
+        for v in self.variables:
+            if v.backend is not self.backend:
+                raise BackendError(
+                    f"{self.name} is on {self.backend.name}, {v.name!r} on {v.backend.name}: a model "
+                    f"that shares it was moved. Move {self.name} too, with to({v.backend.name!r})"
+                )
 
     @property
-    def built(self) -> bool:
+    def built(self) -> bool:  # type: ignore[override]
         """True once the weights are made."""
         return self.output_shape is not None
 
@@ -140,39 +188,20 @@ class Sequential:
         <backend numpy>
         """
         there = backends.get(backend)
-        if there is self.backend:
-            return self
-        memory = [v for slots in self._optimizer_memory() for v in slots]
-        inside = set(map(id, self.parameters.variables)) if self.parameters else set()
-        if self.parameters is not None:
-            self.parameters.to(there)
-        for variable in [
-            *(w for w in self.weights if id(w) not in inside),
-            *(v for layer in self.layers for v in layer.state),
-            *memory,
-        ]:
-            move(variable, there)
-        self.backend = there
-        self._arrays = [w.value for w in self.weights]
-        self._steps = {}
+        for variable in (*self.variables, *self._optimizer_memory()):
+            if variable.backend is not there:
+                move(variable, there)
+        for model in self._models():
+            model.backend = there
         return self
 
-    def _optimizer_memory(self) -> Iterable[list[Variable]]:
-        return self._compiled[0].memory.values() if self._compiled else ()
+    def _optimizer_memory(self) -> Iterable[Variable]:
+        """The memory of the optimizers of this model and of models within it."""
+        for model in self._models():
+            for slots in model._compiled[0].memory.values() if model._compiled else ():
+                yield from slots
 
     # -- weights -------------------------------------------------------------------------------
-
-    @property
-    def weights(self) -> list[Variable]:
-        """The weights of all layers."""
-        return [w for layer in self.layers for w in layer.weights]
-
-    @property
-    def trainable_weights(self) -> list[Variable]:
-        """The weights that training changes."""
-        return [w for layer in self.layers for w in layer.trainable_weights]
-
-    trainable_variables = trainable_weights
 
     @property
     def trainable(self) -> bool:
@@ -184,34 +213,12 @@ class Sequential:
         for layer in self.layers:
             layer.trainable = bool(value)
 
-    @property
-    def losses(self) -> list[Any]:
-        """What the regularizers of all layers charge: add them to the loss in a loop of your own."""
-        return [penalty for layer in self.layers for penalty in layer.losses]
-
     def get_layer(self, name: str) -> Layer:
         """The layer of this name."""
         for layer in self.layers:
             if layer.name == name:
                 return layer
         raise unknown_name("layer", name, [layer.name for layer in self.layers])
-
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
-        """The weights that training does not change."""
-        return [w for layer in self.layers for w in layer.non_trainable_weights]
-
-    def get_weights(self) -> list[np.ndarray[Any, Any]]:
-        """Copies of all weights, as NumPy arrays."""
-        return [w for layer in self.layers for w in layer.get_weights()]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Overwrite all weights, in the order of `get_weights`. All or none."""
-        assign_all(f"model {self.name!r}", self.weights, weights)
-
-    def count_params(self) -> int:
-        """How many numbers the weights hold."""
-        return sum(layer.count_params() for layer in self.layers)
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print the layers, their output shapes and how many parameters each has."""
@@ -227,6 +234,7 @@ class Sequential:
             x = tensor(values.astype(config.floatx(), copy=False), backend=self.backend)
         if not self.built:
             self.build(x.shape)
+        self._require_here()
         for layer in self.layers:
             x = layer(x, training=training)
         return x
@@ -236,23 +244,47 @@ class Sequential:
         optimizer: str | Optimizer = "rmsprop",
         loss: str | criteria.Loss | Callable[..., Any] | None = None,
         metrics: Sequence[Any] | None = None,
+        run_eagerly: bool = False,
     ) -> None:
-        """Choose how to learn: the optimizer, the loss and the metrics, by name or as objects."""
+        """Choose how to learn: the optimizer, the loss and the metrics, by name or as objects.
+
+        Steps are recorded and run again, see `refnet.training`. With run_eagerly=True, Python code in
+        layers, losses and metrics is run at every step: for code that decides by the values of the
+        batch, and to look at them.
+        """
         if isinstance(metrics, str):
             raise ArgumentError(f"{self.name}: metrics is a list, [{metrics!r}]")
         if loss is None:
             raise ArgumentError(f"{self.name}: compile() needs a loss, e.g. 'mean_squared_error'")
-        loss = criteria.get(loss)
+        loss, optimizer = criteria.get(loss), optimizers.get(optimizer)
         if loss.reduction == "none":
             raise ArgumentError(
                 f"{self.name}: training needs one number, not {loss}: reduction='none'"
             )
-        self._compiled = (
-            optimizers.get(optimizer),
-            loss,
-            [measures.get(m) for m in metrics or ()],
-        )
+        found = [measures.get(m) for m in metrics or ()]
+        self.run_eagerly = truth("run_eagerly", run_eagerly)
+        self._claim(optimizer)
+        self._compiled = optimizer, loss, found
+        self._look_at_settings()
         self._steps = {}
+
+    def _look_at_settings(self) -> None:
+        """Whatever Python reads in a step: of the layers, and of what `compile` was given."""
+        optimizer, loss, found = self._compiled or (None, None, [])
+        options = [vars(x) for x in (optimizer, loss) if x is not None]
+        self.settings, self._gathered_at = Settings(self.layers, *options, *found), None
+
+    def _claim(self, optimizer: Optimizer) -> None:
+        """One optimizer trains one model: it counts that model's steps, and keeps its memory."""
+        claimed = _trains.get(optimizer)
+        other = self if claimed is None else claimed()
+        if other is not self and (other is not None or optimizer.iterations):
+            raise ArgumentError(
+                f"{self.name}: this {type(optimizer).__name__} trains "
+                f"{other.name if other is not None else 'another model'}, counts its steps and keeps "
+                "memory for its weights: make an optimizer for each model"
+            )
+        _trains[optimizer] = weakref.ref(self)
 
     def _ready(self, what: str) -> tuple[Optimizer, criteria.Loss, list[measures.Metric]]:
         if self._compiled is None:
@@ -273,6 +305,20 @@ class Sequential:
     def metrics(self) -> list[measures.Metric]:
         """The metrics `compile` was given."""
         return self._ready("metrics")[2]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
+        """A model of its own: with copies of layers, weights and memory, which it gathers anew."""
+        if self._compiled is not None:
+            self._compiled[0].rearrange(self._parameters, None)
+        self._parameters, self._gathered_at, self._steps = None, None, {}
+        made = object.__new__(type(self))
+        memo[id(self)] = made
+        for name, value in vars(self).items():
+            setattr(made, name, copy.deepcopy(value, memo))
+        if made._compiled is not None:
+            _trains[made.optimizer] = weakref.ref(made)
+        made._look_at_settings()
+        return made
 
     def _step(self, make: Callable[[Sequential], Step]) -> Step:
         if make not in self._steps:
@@ -310,7 +356,10 @@ class Sequential:
             callbacks = [callbacks]
         elif not isinstance(callbacks or (), (list, tuple)):
             raise ArgumentError(f"callbacks is a list of callback objects, got {callbacks!r}")
-        _require_whole("epochs", epochs, least=0)
+        whole_number("epochs", epochs, least=0)
+        whole_number("initial_epoch", initial_epoch, least=0)
+        truth("shuffle", shuffle)
+        loudness(verbose)
         data = self._examples(x, y, sample_weight, class_weight)
         validation = None
         if validation_data is not None:
@@ -365,8 +414,6 @@ class Sequential:
     def _train(self, x: Any, y: Any, weights: Any) -> tuple[Any, ...]:
         """One step on one batch: the loss and the metrics of it, as arrays."""
         optimizer = self.optimizer
-        if self.parameters is not None:
-            optimizer.build([self.parameters.theta])
         optimizer.iterations += 1
         rate = np.array(optimizer.learning_rate, x.dtype)
         return self._step(training_step)(
@@ -398,6 +445,7 @@ class Sequential:
     ) -> Any:
         """The loss, followed by the metrics if there are any; as a dict with return_dict=True."""
         self._ready("evaluate")
+        loudness(verbose)
         batch_size = _batch_size(batch_size)
         logs = self._evaluate(self._examples(x, y, sample_weight), batch_size)
         return _shown(logs, return_dict)
@@ -412,6 +460,7 @@ class Sequential:
         self, x: Any, batch_size: int | None = None, verbose: int | str = "auto"
     ) -> np.ndarray[Any, Any]:
         """The outputs for all examples, as one NumPy array."""
+        loudness(verbose)
         batch_size = _batch_size(batch_size)
         data = examples(x)
         self._fitting(data.x)
@@ -455,11 +504,12 @@ class Sequential:
         return self.compute_output_shape(x.shape)
 
     def _ensure_built(self, x: np.ndarray[Any, Any]) -> None:
-        """Build the model for these inputs, if it is not; gather weights that were frozen or taken."""
+        """Build the model for these inputs, if it is not built, and all layers within layers."""
         if not self.built:
             self.build(x.shape)
-        elif not self._gathered():
-            self._gather_parameters()
+        if not self.all_built():
+            with backends.use_backend(self.backend):
+                self.build_inner(tensor(x[:1]))
 
     def _examples(
         self,
@@ -515,10 +565,4 @@ def _shown(logs: Logs, return_dict: bool) -> Any:
 
 def _batch_size(given: int | None) -> int:
     """Keras' default where none is given."""
-    _require_whole("batch_size", 32 if given is None else given)
-    return 32 if given is None else int(given)
-
-
-def _require_whole(name: str, value: Any, least: int = 1) -> None:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise ArgumentError(f"{name} is a whole number of at least {least}, got {value!r}")
+    return 32 if given is None else whole_number("batch_size", given)

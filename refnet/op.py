@@ -25,11 +25,13 @@ command line and the catalogue in the docs.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from refnet.errors import ShapeError, unknown_name
+from refnet.config import dtype_name
+from refnet.errors import CallError, ShapeError, unknown_name
 from refnet.fitting import Fitted
 from refnet.promotion import promoted, promoted_arrays
 from refnet.shapes import Rule, Spec, by_name, require_results
@@ -130,17 +132,28 @@ class Op:
         self.primal = primal
         self.gradient: Op | None = None
         self._fitted = Fitted(self, function)
+        # a call with so many inputs, and attributes of these names alone, is in order as it stands
+        self._least = len(self.inputs)
+        self._most: float = math.inf if self.variadic else self._least
+        self._plain = frozenset(self.attributes) - {"dtype"}
         self.__name__ = self.__qualname__ = function.__name__
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
         self.__wrapped__ = function
 
     def __call__(self, *inputs: Any, **attributes: Any) -> Any:
-        """Apply the op: on NumPy arrays at once, on tensors through `refnet.tensor.apply`."""
-        if self.variadic and len(inputs) == 1 and isinstance(inputs[0], (list, tuple)):
-            inputs = tuple(inputs[0])  # concatenate([a, b]), as NumPy writes it
-        if not self.variadic and len(inputs) > len(self.inputs):
-            inputs, attributes = self._split(inputs, attributes)
+        """Apply the op: on NumPy arrays at once, on tensors through `refnet.tensor.apply`.
+
+        Data may be given by name, ``add(a=x, b=y)``, attributes by position, ``reshape(x, (2, 3))``.
+        """
+        if self.variadic and inputs and isinstance(inputs[0], (list, tuple)):
+            inputs, attributes = self._from_list(inputs, attributes)
+        if (
+            (attributes and not self._plain.issuperset(attributes))
+            or len(inputs) < self._least
+            or len(inputs) > self._most
+        ):
+            inputs, attributes = self._sorted(inputs, attributes)
         for x in inputs:
             dispatch = getattr(type(x), "__refnet_apply__", None)
             if dispatch is not None:
@@ -197,16 +210,60 @@ class Op:
         """True if the function returns a tuple even when there is one result in it."""
         return len(self.outputs) > 1 or (self.primal is not None and self.primal.variadic)
 
-    def _split(
-        self, arguments: tuple[Any, ...], attributes: dict[str, Any]
+    def _from_list(
+        self, inputs: tuple[Any, ...], attributes: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Attributes may be given by position too, after the data: ``reshape(x, (2, 3))``."""
-        count = len(self.inputs)
-        extra, names = arguments[count:], list(self.attributes)
-        if len(extra) > len(names):
-            takes = ", ".join((*self.inputs, *names))
-            raise ShapeError(f"{self.name} takes ({takes}), got {len(arguments)} arguments")
-        return arguments[:count], {**dict(zip(names, extra, strict=False)), **attributes}
+        """Any number of data in one list, as NumPy writes it: ``stack([a, b])``, ``stack([a, b], 1)``."""
+        data, *by_position = inputs
+        if not by_position:
+            return tuple(data), attributes
+        if len(by_position) > len(self.attributes) or not all(
+            isinstance(value, int) for value in by_position
+        ):
+            return inputs, attributes  # the list is an array, and so is what follows
+        given = dict(zip(self.attributes, by_position, strict=False))
+        self._require_new(attributes, given)
+        return tuple(data), {**given, **attributes}
+
+    def _sorted(
+        self, arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """(the data in order, the attributes) of a call, as Python sorts the arguments of a function.
+
+        A type of numbers, however it is written, becomes its name.
+        """
+        names, last = (*self.inputs, *self.attributes), len(self.inputs) - 1
+        if self.variadic and len(arguments) > last:
+            arguments = (*arguments[:last], arguments[last:])
+        if len(arguments) > len(names):
+            raise self._wrong_call(f"{len(arguments)} arguments")
+        given = dict(zip(names, arguments, strict=False))
+        if named:
+            self._require_new(named, given)
+            given.update(named)
+        missing = [name for name in self.inputs if name not in given]
+        if missing:
+            raise self._wrong_call(f"no {' and no '.join(missing)}")
+        data = tuple([given.pop(name) for name in self.inputs])
+        if "dtype" in given:
+            given["dtype"] = dtype_name(given["dtype"])
+        return ((*data[:-1], *data[-1]) if self.variadic else data), given
+
+    def _require_new(self, named: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+        """Raise a CallError for a name that is no parameter of the op, or was given by position."""
+        for name in named:
+            if name in given:
+                raise self._wrong_call(f"{name} twice")
+            if name not in self.inputs and name not in self.attributes:
+                raise self._wrong_call(f"{name}=")
+
+    def _wrong_call(self, got: str) -> CallError:
+        defaults = (f"{name}={value!r}" for name, value in self.attributes.items())
+        data = [f"*{x}" if self.variadic and x == self.inputs[-1] else x for x in self.inputs]
+        return CallError(f"{self.name} takes ({', '.join((*data, *defaults))}), got {got}")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Op:
+        return self  # TABLE holds one of each
 
     def __repr__(self) -> str:
         return f"<op {self.name}: {self.formula}>"

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from refnet.elsewhere import Explained
 from refnet.errors import ArgumentError, DTypeError, ShapeError
 from refnet.ops import TABLE
 
 
-class Operators:
+class Operators(Explained):
     """Arithmetic, comparisons, indexing, shape and reductions, as NumPy's arrays have them."""
 
     __slots__ = ()
@@ -65,6 +66,9 @@ class Operators:
 
     def __neg__(self) -> Any:
         return TABLE["negative"](self)
+
+    def __pos__(self) -> Any:
+        return self
 
     def __abs__(self) -> Any:
         return TABLE["abs"](self)
@@ -122,10 +126,13 @@ class Operators:
 
     ravel = flatten
 
-    def expand_dims(self, axis: int) -> Any:
-        """A new axis of length 1, which is then axis `axis`."""
-        at = _axis(axis, self.ndim + 1)
-        return TABLE["index"](self, key=(*[slice(None)] * at, None))
+    def expand_dims(self, axis: int | tuple[int, ...]) -> Any:
+        """A new axis of length 1, which is then axis `axis`; or several."""
+        axes = axis if isinstance(axis, tuple) else (axis,)
+        count = self.ndim + len(axes)
+        new = {_axis(a, count) for a in axes}
+        key = tuple(None if i in new else slice(None) for i in range(count))
+        return TABLE["index"](self, key=key)
 
     def squeeze(self, axis: int | tuple[int, ...] | None = None) -> Any:
         """Without one axis of length 1, several, or all there are."""
@@ -209,7 +216,7 @@ class Operators:
         """Every element brought to within the two bounds."""
         return TABLE["clip"](self, minimum=minimum, maximum=maximum)
 
-    def astype(self, dtype: str) -> Any:
+    def astype(self, dtype: Any) -> Any:
         """The same values as numbers of another type."""
         return TABLE["cast"](self, dtype=dtype)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from refnet.backend import LACKS, Backend
-from refnet.errors import BackendError
+from refnet.errors import BackendError, DTypeError
 from refnet.ops import TABLE
 from refnet.tensor import Tensor, Variable
 
@@ -48,48 +48,68 @@ class Parameters:
             size += math.ceil(variable.size / ALIGNMENT) * ALIGNMENT
         self.size = size
         first = self.variables[0]
-        values = np.zeros(size, first.dtype)
-        for variable, start in zip(self.variables, self.offsets, strict=True):
-            values[start : start + variable.size] = variable.numpy().reshape(-1)
+        for variable in self.variables:
+            if variable.dtype != first.dtype:
+                raise DTypeError(
+                    f"weights that are trained together have one type: {first.name!r} is "
+                    f"{first.dtype}, {variable.name!r} is {variable.dtype}"
+                )
+        values = self.vector([v.numpy() for v in self.variables], first.dtype)
         self.theta = Variable(values, name="theta", backend=first.backend)
         self._make_views()
+
+    def vector(self, values: Sequence[Any], dtype: str) -> np.ndarray[Any, Any]:
+        """A value for each variable, laid out like θ; None stands for zeros."""
+        laid_out = np.zeros(self.size, dtype)
+        for value, variable, start in zip(values, self.variables, self.offsets, strict=True):
+            if value is not None:
+                laid_out[start : start + variable.size] = value.reshape(-1)
+        return laid_out
+
+    def parts(self, vector: Tensor) -> list[np.ndarray[Any, Any]]:
+        """What a vector that is laid out like θ holds for each variable."""
+        values = vector.numpy()
+        return [
+            values[start : start + v.size].reshape(v.shape)
+            for v, start in zip(self.variables, self.offsets, strict=True)
+        ]
 
     def _make_views(self) -> None:
         _must_make_views(self.theta.backend)
         theta = self.theta.known()
+        self._views = []
         for variable, start in zip(self.variables, self.offsets, strict=True):
             shape = tuple(n or 0 for n in variable.shape)
-            variable.value = theta[start : start + variable.size].reshape(shape)
-            variable.backend = self.theta.backend
-        self._views = [variable.value for variable in self.variables]
+            self._views.append(theta[start : start + variable.size].reshape(shape))
+        self._hand_out()
 
-    def holds(self, variables: Sequence[Variable]) -> bool:
-        """Whether these very variables lie here, and no other model has taken them since."""
+    def _hand_out(self) -> None:
+        for variable, view in zip(self.variables, self._views, strict=True):
+            variable.value, variable.backend = view, self.theta.backend
+
+    def in_place(self) -> bool:
+        """Whether all variables lie here, and no other model has taken them since."""
+        return all(v.value is a for v, a in zip(self.variables, self._views, strict=True))
+
+    def is_of(self, variables: Sequence[Variable]) -> bool:
+        """Whether θ was made for these very variables, wherever their values lie now."""
         return len(variables) == len(self.variables) and all(
-            a is b and a.value is view
-            for a, b, view in zip(variables, self.variables, self._views, strict=True)
+            a is b for a, b in zip(variables, self.variables, strict=True)
         )
 
     def take_back(self) -> None:
-        """Copy the variables' values into θ, and make them views of it again."""
-        values = np.zeros(self.size, self.theta.dtype)
-        for variable, start in zip(self.variables, self.offsets, strict=True):
-            values[start : start + variable.size] = variable.numpy().reshape(-1)
-        self.theta.assign(values)
-        self._make_views()
+        """Copy the variables' values into θ, on the backend where they are, and view them there.
 
-    def take_over(self, slots: Sequence[Variable], before: Parameters) -> list[Variable]:
-        """An optimizer's memory for `before`, laid out for these variables: new ones start at zero."""
-        places = dict(zip(map(id, before.variables), before.offsets, strict=True))
-        taken = []
-        for slot in slots:
-            old, new = slot.numpy(), np.zeros(self.size, slot.dtype)
-            for variable, start in zip(self.variables, self.offsets, strict=True):
-                at = places.get(id(variable))
-                if at is not None:
-                    new[start : start + variable.size] = old[at : at + variable.size]
-            taken.append(Variable(new, name=slot.name, trainable=False, backend=slot.backend))
-        return taken
+        The views are those there were before: steps that were recorded with them are right again.
+        """
+        there = self.variables[0].backend
+        values = self.vector([v.numpy() for v in self.variables], self.theta.dtype)
+        if self.theta.backend is there:
+            self.theta.assign(values)
+            self._hand_out()
+        else:
+            self.theta.value, self.theta.backend = there.array(values), there
+            self._make_views()
 
     def pack(self, gradients: Sequence[Tensor | None]) -> Any:
         """The gradients of the variables as one vector laid out like θ; None stands for zeros."""
@@ -98,11 +118,6 @@ class Parameters:
             for g, variable in zip(gradients, self.variables, strict=True)
         ]
         return TABLE["pack"](*parts, offsets=tuple(self.offsets), size=self.size)
-
-    def to(self, backend: Backend) -> None:
-        """Move θ, and with it every variable, to another backend."""
-        move(self.theta, backend)
-        self._make_views()
 
 
 def move(variable: Variable, backend: Backend) -> None:

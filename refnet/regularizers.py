@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from refnet.arguments import Number
 from refnet.naming import look_up
 from refnet.ops import TABLE
 
@@ -16,18 +17,19 @@ class L1L2:
     proportion to its size (none becomes large). Goodfellow et al. (2016), section 7.1.
     """
 
+    l1, l2 = Number(), Number()
+
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
-        self.l1, self.l2 = float(l1), float(l2)
+        self.l1, self.l2 = l1, l2
 
     def __call__(self, w: Any) -> Any:
-        """The penalty of a weight tensor or array: one number."""
-        total = TABLE["abs"], TABLE["square"]
+        """The penalty of a weight tensor or array: one number, with a gradient even where it is 0."""
         terms = [
-            factor * TABLE["sum"](power(w))
-            for factor, power in zip((self.l1, self.l2), total, strict=True)
+            factor * TABLE["sum"](TABLE[power](w))
+            for factor, power in ((self.l1, "abs"), (self.l2, "square"))
             if factor
         ]
-        return sum(terms[1:], terms[0]) if terms else 0.0
+        return sum(terms[1:], terms[0]) if terms else TABLE["sum"](TABLE["multiply"](w, 0.0))
 
     def __repr__(self) -> str:
         return f"L1L2(l1={self.l1}, l2={self.l2})"

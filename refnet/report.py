@@ -45,14 +45,15 @@ def as_json(report: Report, before: dict[str, Any] | None = None) -> dict[str, A
         "ok": report.ok(),
         **{name: getattr(report, name) for name in ABOUT},
         "summary": [vars(one) for one in report.summaries()],
-        "rows": [_row(row, report.seed) for row in report.rows],
+        "rows": [row_as_json(row, report.seed) for row in report.rows],
     }
     if before is not None:
         found["changes"] = changes.changes(found, before)
     return plain(found)
 
 
-def _row(row: Row, seed: int) -> dict[str, Any]:
+def row_as_json(row: Row, seed: int) -> dict[str, Any]:
+    """One of the ``rows`` of `as_json`."""
     names = ("op", "file", "backend", "dtype", "status", "cases", "numbers", "message", "seconds")
     worst = row.worst
     return {

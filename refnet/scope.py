@@ -16,10 +16,15 @@ from refnet.errors import ArgumentError
 if TYPE_CHECKING:
     from refnet.graph import Graph
     from refnet.shapes import Spec
+    from refnet.tensor import Tensor
 
 #: the graphs of all ``with graph:`` around what is written now, innermost last; the scopes of names
 graph_in_use: ContextVar[tuple[Graph, ...]] = ContextVar("graph_in_use", default=())
 _names: ContextVar[str] = ContextVar("names", default="")
+#: the inputs of the step that is being recorded: what Python makes of them will not be made again
+step_inputs: ContextVar[Sequence[Tensor] | None] = ContextVar("step_inputs", default=None)
+#: where the ops that overwrite something are noted, by their first results; None: nobody asks
+noted: ContextVar[list[Tensor] | None] = ContextVar("noted", default=None)
 #: what may stand between the user's line and ours: refnet itself, its decorators, a plan's program
 _NOT_THE_USERS = (str(Path(__file__).parent), contextlib.__file__, "<plan>")
 
@@ -71,6 +76,27 @@ def outside_graphs() -> Iterator[None]:
         yield
     finally:
         graph_in_use.reset(token)
+
+
+@contextlib.contextmanager
+def recording(inputs: Sequence[Tensor] | None) -> Iterator[None]:
+    """Within the block a step with these inputs is recorded, to be run again; None: nothing is."""
+    token = step_inputs.set(inputs)
+    try:
+        yield
+    finally:
+        step_inputs.reset(token)
+
+
+@contextlib.contextmanager
+def writes_of() -> Iterator[list[Tensor]]:
+    """The results of all ops within the block that overwrite something, in their order."""
+    found: list[Tensor] = []
+    token = noted.set(found)
+    try:
+        yield found
+    finally:
+        noted.reset(token)
 
 
 def scoped(name: str) -> str:

@@ -113,8 +113,7 @@ class Session:
         GraphError : a tensor of another graph.
         """
         with self._lock:
-            if self._closed:
-                raise NotReadyError("the session is closed")
+            self._require_open()
             wanted: list[Tensor] = []
             form = self._form(fetches, wanted)
             feeds = self._feeds(feed_dict or {})
@@ -131,6 +130,11 @@ class Session:
                     variable.note_change()
             shared = {id(a) for a in (*given, *program.plan.constants)}
             return form([self._numpy(x, shared) for x in results])
+
+    def _require_open(self) -> None:
+        """Raise an error once the session is closed: the values its variables had are gone."""
+        if self._closed:
+            raise NotReadyError("the session is closed")
 
     def source(self, fetches: Any, fed: Sequence[Tensor | str] = ()) -> str:
         """The program that `run` writes for these fetches, as Python text.
@@ -265,6 +269,7 @@ class Session:
         if not isinstance(owner, Variable):
             raise ArgumentError(f"only variables are assigned, got {owner!r}")
         with self._lock:
+            self._require_open()
             if owner.value is not None:
                 owner.assign(values)
             else:
@@ -273,6 +278,7 @@ class Session:
     def values(self) -> dict[str, np.ndarray[Any, Any]]:
         """The values of the graph's variables in this session, by name."""
         with self._lock:
+            self._require_open()
             return {
                 v.name: np.array(self.backend.numpy(self._array(v))) for v in self.graph.variables
             }
@@ -305,6 +311,7 @@ class Session:
         """
         there = backends.get(other)
         with self._lock:
+            self._require_open()
             wanted: list[Tensor] = []
             if fetches is None:
                 nodes = (n for n in self.graph.nodes if not n.op.writes)

@@ -231,16 +231,22 @@ def _per_row(
 
 
 def product(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Spec]:
-    """(..., m, k) times (..., k, n) is (..., m, n)."""
+    """(..., m, k) times (..., k, n) is (..., m, n). A vector on the left has no m, on the right no n."""
     a, b = specs[0].shape, specs[1].shape
-    if len(a) < 2 or len(b) < 2:
-        raise ShapeError(
-            f"needs matrices (..., m, k) and (..., k, n), got {a} and {b}: a vector v becomes one by "
-            "v[None, :] (a row) or v[:, None] (a column)"
-        )
-    _summed(a[-1], b[-2], a, b)
-    shape = (*broadcast(a[:-2], b[:-2]), a[-2], b[-1])
+    require_axes(a, b)
+    k = b[-2] if len(b) > 1 else b[0]
+    _summed(a[-1], k, a, b)
+    shape = (*broadcast(a[:-2], b[:-2]), *a[-2:-1], *(b[-1:] if len(b) > 1 else ()))
     return [Spec(shape, t) for t in types(op, specs, attributes)]
+
+
+def require_axes(a: Shape, b: Shape, owner: str = "") -> None:
+    """Raise a ShapeError if one of two factors is a number."""
+    if not (a and b):
+        raise ShapeError(
+            f"{owner}needs matrices or vectors, (..., m, k) and (..., k, n), got {a} and {b}: "
+            "* multiplies by a number"
+        )
 
 
 def _summed(k: Length, l: Length, a: Shape, b: Shape) -> None:

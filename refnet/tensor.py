@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -18,22 +19,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refnet import backend as backends
-from refnet import config
+from refnet import config, numpy_functions
 from refnet.backend import Array, Backend
 from refnet.errors import (
     ArgumentError,
     BackendError,
+    CallError,
     DTypeError,
     GraphError,
     NotReadyError,
     RefnetError,
     ShapeError,
+    UnsizedError,
 )
 from refnet.op import Op
 from refnet.operators import Operators
 from refnet.ops import TABLE
 from refnet.promotion import castable, is_float, promoted
-from refnet.scope import Promise, graph_in_use, line_of_user
+from refnet.scope import Promise, graph_in_use, line_of_user, noted, step_inputs
 from refnet.shapes import Shape, Spec
 
 if TYPE_CHECKING:
@@ -134,17 +137,19 @@ class Tensor(Operators):
         "node",
         "value",
     )
-    __array_priority__ = 1000  # NumPy arrays leave the arithmetic to us
-    __array_ufunc__ = None
 
     def __init__(
         self,
         value: Array | None,
-        backend: Backend,
+        backend: Backend | None = None,
         node: Node | None = None,
         index: int = 0,
         name: str = "",
     ) -> None:
+        if backend is None:
+            raise CallError(
+                "refnet.tensor(values) makes a tensor; Tensor(...) is for what ops make"
+            )
         self.value = value
         self.backend = backend
         self.node = node
@@ -216,6 +221,8 @@ class Tensor(Operators):
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The value as a NumPy array, to be read only: the memory may be the tensor's own."""
+        if step_inputs.get() is not None:
+            _warn_of_reading(self)
         array = self.backend.numpy(self.known()).view()
         array.flags.writeable = False
         return array
@@ -235,6 +242,12 @@ class Tensor(Operators):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.array(self.numpy(), dtype=dtype, copy=bool(copy) or None)
+
+    def __array_ufunc__(self, function: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        return numpy_functions.ufunc(function, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        return numpy_functions.array_function(function, types, arguments, options)
 
     def __dlpack__(self, **options: Any) -> Any:
         """The value for another library, without a copy: ``torch.from_dlpack(x)``."""
@@ -263,7 +276,7 @@ class Tensor(Operators):
 
     def __len__(self) -> int:
         if not self.shape:
-            raise ShapeError("a tensor without axes has no length")
+            raise UnsizedError("a tensor without axes has no length")
         if self.shape[0] is None:
             raise NotReadyError(f"tensor {self.name!r} of shape {self.shape} has no length yet")
         return self.shape[0]
@@ -327,7 +340,7 @@ class Variable(Tensor):
     def __init__(
         self,
         values: Any,
-        dtype: str | None = None,
+        dtype: Any = None,
         name: str = "",
         trainable: bool = True,
         backend: str | Backend | None = None,
@@ -357,7 +370,7 @@ class Variable(Tensor):
             return apply(TABLE["assign"], (self, new))
         if new.dtype != self.dtype and self.dtype in INTEGERS:
             require_range(new.numpy(), self.dtype)
-        _run(TABLE["assign"], (self, new), {})
+        apply(TABLE["assign"], (self, new))
         return self
 
     def note_change(self) -> None:
@@ -391,7 +404,7 @@ def require_range(array: np.ndarray[Any, Any], dtype: str) -> None:
 
 def tensor(
     values: Any,
-    dtype: str | None = None,
+    dtype: Any = None,
     name: str = "",
     backend: str | Backend | None = None,
 ) -> Tensor:
@@ -400,6 +413,7 @@ def tensor(
     Python floats become `config.floatx()`; arrays keep their type unless `dtype` is given.
     """
     there = backends.get(backend)
+    dtype = None if dtype is None else config.dtype_name(dtype)
     if isinstance(values, Tensor):
         values = values.known() if values.backend is there else values.numpy()
     if type(values) is there.array_type:
@@ -454,6 +468,8 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
         values = _run(op, tensors, attributes)
         node = Node(op, tensors, attributes, values, len(values))
     outputs = node.outputs()
+    if op.writes and (writes := noted.get()) is not None:
+        writes.append(outputs[0])
     return outputs[0] if len(outputs) == 1 else outputs
 
 
@@ -581,7 +597,21 @@ def recorded(outputs: Iterable[Tensor], given: Iterable[Tensor] = ()) -> list[No
     return [found[serial] for serial in sorted(found)]
 
 
-def leaves(output: Tensor) -> list[Tensor]:
-    """The tensors without a history that the output depends on."""
-    found = {t.key: t for node in recorded([output]) for t in node.inputs if t.node is None}
-    return list(found.values()) or [output]
+def _warn_of_reading(t: Tensor) -> None:
+    """Python reads a value that is another one at the next step: what it makes of it stays as it is."""
+    given = {x.key for x in step_inputs.get() or ()}
+    if any(isinstance(x, Variable) or x.key in given for x in leaves(t)):
+        warnings.warn(
+            f"a step that is recorded, to be run again, reads a value: in {line_of_user()}\n  What "
+            "Python makes of it is the same in all steps that follow. compile(..., run_eagerly=True) "
+            "records none.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def leaves(*outputs: Tensor) -> list[Tensor]:
+    """The tensors without a history that the outputs depend on."""
+    found = {t.key: t for t in outputs if t.node is None}
+    found |= {t.key: t for node in recorded(outputs) for t in node.inputs if t.node is None}
+    return list(found.values())

@@ -3,55 +3,89 @@
 The first batch of a given shape runs eagerly, through tensors: forward, loss, gradients, update.
 The record of what happened is made into a `Plan`, and the batches that follow run the plan: on NumPy
 a list of array calls; on a GPU one captured graph.
+
+What Python decided on the way is the same in all runs of a plan. Attributes of layers, regularizers,
+the loss, the metrics and the optimizer may change all the same: `refnet.settings` notices, and the
+step is recorded anew. Python code that asks for something else, a global variable or a value of the
+batch, needs ``compile(..., run_eagerly=True)``: every step runs as the first one does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from refnet.backend import Array
 from refnet.backpropagation import gradients
 from refnet.ops import TABLE
+from refnet.parameters import Parameters
 from refnet.plan import Plan
-from refnet.tensor import Tensor, tensor, watching
+from refnet.scope import recording, writes_of
+from refnet.tensor import Tensor, Variable, leaves, tensor, watching
 
 if TYPE_CHECKING:
     from refnet.models import Sequential
 
-Record = Callable[[Sequence[Tensor]], tuple[list[Tensor], list[Tensor]]]
+KEPT = 32  # how many plans of a step are kept: the oldest goes
+Record = Callable[[Sequence[Tensor]], list[Tensor]]
+
+
+class Recorded(NamedTuple):
+    """A plan as a function on batches, and θ and the arrays of all variables when it was made."""
+
+    run: Callable[..., tuple[Array, ...]]
+    parameters: Parameters | None
+    variables: Sequence[Variable]
+    arrays: Sequence[Array]
+
+    def holds(self, parameters: Parameters | None) -> bool:
+        """Whether they still are what they were: no other model took them, none was moved."""
+        return self.parameters is parameters and all(
+            v.value is a for v, a in zip(self.variables, self.arrays, strict=True)
+        )
 
 
 class Step:
-    """A function on batches that is recorded once for each shape of its inputs.
+    """A function on batches, recorded once for each shape and type of its inputs and each setting.
 
-    `record(inputs)` computes with tensors and returns (outputs, updates): the tensors whose values
-    are wanted, and those made by in-place updates that have to run as well.
+    `record(inputs)` computes with tensors and returns those whose values are wanted. Every op on the
+    way that overwrites something is run again as well, whoever applied it: the optimizer, a layer, or
+    a layer within a layer. A step that trains has the model's weights gathered first.
     """
 
-    def __init__(self, model: Sequential, record: Record) -> None:
+    def __init__(self, model: Sequential, record: Record, trains: bool = False) -> None:
         self.model = model
         self.record = record
-        self._plans: dict[tuple[Any, ...], Callable[..., tuple[Array, ...]]] = {}
+        self.trains = trains
+        self._plans: dict[tuple[Any, ...], Recorded] = {}
 
     def __call__(self, *batch: Any) -> tuple[Array, ...]:
         """Run on one batch: NumPy arrays, or arrays of the model's backend, as the results are."""
-        backend = self.model.backend
-        if watching.get() is not None:  # op by op, through the layers, each under its name
-            outputs, _ = self.record([Tensor(backend.array(x), backend) for x in batch])
+        model, backend = self.model, self.model.backend
+        if model.run_eagerly or watching.get() is not None:  # op by op, each under its layer's name
+            outputs = self.record([Tensor(backend.array(x), backend) for x in batch])
             return tuple(t.known() for t in outputs)
-        key = tuple([x.shape for x in batch])
-        run = self._plans.get(key)
-        if run is None:
-            arrays = tuple(backend.array(x) for x in batch)
-            inputs = [Tensor(a, backend) for a in arrays]
-            outputs, updates = self.record(inputs)
-            plan = Plan(inputs, outputs, updates)
-            self._plans[key] = self._again(plan, arrays)
-            return tuple(t.known() for t in outputs)
-        return run(*batch)
+        number = model.settings.number()
+        if self.trains:
+            model.gather(number)
+        key = (number, backend, *[(x.shape, x.dtype) for x in batch])
+        recorded = self._plans.get(key)
+        if recorded is not None and recorded.holds(model._parameters):
+            return recorded.run(*batch)
+        arrays = tuple(backend.array(x) for x in batch)
+        inputs = [Tensor(a, backend) for a in arrays]
+        with recording(inputs), writes_of() as updates:
+            outputs = self.record(inputs)
+        variables = [t for t in leaves(*outputs, *updates) if isinstance(t, Variable)]
+        run = self._again(Plan(inputs, outputs, updates), arrays)
+        if len(self._plans) == KEPT:
+            del self._plans[next(iter(self._plans))]
+        self._plans[key] = Recorded(
+            run, model._parameters, variables, [v.known() for v in variables]
+        )
+        return tuple(t.known() for t in outputs)
 
     def _again(self, plan: Plan, arrays: tuple[Array, ...]) -> Callable[..., tuple[Array, ...]]:
         """The plan as a function on batches."""
@@ -65,8 +99,8 @@ class Step:
 def prediction_step(model: Sequential) -> Step:
     """x -> the outputs."""
 
-    def record(inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        return [model(inputs[0])], []
+    def record(inputs: Sequence[Tensor]) -> list[Tensor]:
+        return [model(inputs[0])]
 
     return Step(model, record)
 
@@ -74,10 +108,10 @@ def prediction_step(model: Sequential) -> Step:
 def evaluation_step(model: Sequential) -> Step:
     """x, y, weights -> the loss and each metric's mean over the batch."""
 
-    def record(inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    def record(inputs: Sequence[Tensor]) -> list[Tensor]:
         x, y, weights = inputs
         y_pred = model(x)
-        return [_loss(model, y, y_pred, weights), *_metrics(model, y, y_pred)], []
+        return [_loss(model, y, y_pred, weights), *_metrics(model, y, y_pred)]
 
     return Step(model, record)
 
@@ -85,20 +119,19 @@ def evaluation_step(model: Sequential) -> Step:
 def training_step(model: Sequential) -> Step:
     """x, y, weights, η, t -> loss and metrics; the parameters take one step downhill."""
 
-    def record(inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    def record(inputs: Sequence[Tensor]) -> list[Tensor]:
         x, y, weights, rate, t = inputs
         y_pred = model(x, training=True)
-        updates = [update for layer in model.layers for update in layer.updates]
         loss = _loss(model, y, y_pred, weights)
         outputs = [loss, *_metrics(model, y, y_pred)]
         parameters, optimizer = model.parameters, model.optimizer
         if parameters is not None:
             one = tensor(1.0, loss.dtype, backend=model.backend)
             g = parameters.pack(gradients(loss, parameters.variables, upstream=one))
-            updates.append(optimizer.update(parameters.theta, g, rate, t))
-        return outputs, updates
+            optimizer.update(parameters.theta, g, rate, t)
+        return outputs
 
-    return Step(model, record)
+    return Step(model, record, trains=True)
 
 
 def weight_gradients(model: Sequential, x: Any, y: Any) -> list[np.ndarray[Any, Any]]:

@@ -112,7 +112,10 @@ TAKES = {
     "minimum_vjp": _one_shape,
     "where_vjp": lambda g, condition, a, b: _one_shape(g, a, b),
     "power_vjp": lambda g, a, b: _one_shape(g, a) and np.ndim(b) == 0,
-    "matmul_vjp": lambda g, a, b: np.shape(a)[:-2] == np.shape(b)[:-2],
+    # transposes matrices alone
+    "matmul_vjp": lambda g, a, b: (
+        min(np.ndim(a), np.ndim(b)) > 1 and np.shape(a)[:-2] == np.shape(b)[:-2]
+    ),
     # addmm is for matrices
     "linear": lambda x, kernel, bias, activation="": np.ndim(x) == 2,
     "linear_vjp": lambda g, x, kernel, saved, activation="": np.ndim(g) == 2,

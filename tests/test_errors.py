@@ -422,7 +422,9 @@ def test_every_error_is_also_a_builtin_one():
     for kind in kinds:
         assert issubclass(kind, errors.RefnetError)
         if kind is not errors.RefnetError:
-            assert issubclass(kind, (ValueError, TypeError, RuntimeError, ImportError))
+            assert issubclass(
+                kind, (ValueError, TypeError, RuntimeError, ImportError, AttributeError)
+            )
 
 
 @pytest.mark.parametrize(

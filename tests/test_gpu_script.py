@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ from refnet_triton.bench import results  # noqa: E402
 from refnet_triton.bench.inputs import backend  # noqa: E402
 from refnet_triton.bench.timing import ON_GPU  # noqa: E402
 from refnet_triton.gpu import check, main, preflight, workers  # noqa: E402
+from refnet_triton.gpu.clock import Clock  # noqa: E402
 
 pytestmark = pytest.mark.triton
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,7 +59,11 @@ def test_all_parts(tmp_path):
     assert own.exists() and read_json(own)["rows"] == report["check"]["rows"]
     assert report["check"]["ok"] and len(report["check"]["rows"]) == 2 * 9
     assert all(row["cases"] == 2 and row["numbers"] for row in report["check"]["rows"])
-    assert f"--seed {report['check']['seed']} --quick" in done.stdout
+    assert report["options"]["ops"] == [*OPS] and report["options"]["budget"] == 520.0
+    (again,) = [line for line in done.stdout.splitlines() if line.startswith("again: ")]
+    words = again.split()
+    assert words[2:6] == ["-m", "refnet_triton.gpu", "--parts", "check"] and words[6] == "--ops"
+    assert set(words[7:-2]) == {*OPS} and words[-2:] == ["--seed", str(report["check"]["seed"])]
     assert ("changes" in report["check"]) == check.INTERPRETED.exists()
     page = file.with_suffix(".check.html")
     assert page.exists() or "no HTML report of the check: matplotlib" in done.stdout
@@ -74,6 +78,21 @@ def test_all_parts(tmp_path):
         assert rows[name]["percent"] > 0 and rows[name]["difference"] < 1e-5
     left = {path.suffix for path in tmp_path.iterdir()}
     assert left <= {".json", ".html", ".log"}, left  # no journal, nothing partial
+
+
+@interpreted
+def test_what_is_said_to_type_again_gives_the_same(tmp_path, capsys):
+    arguments = ["--parts", "check", "smoke", "--ops", "relu", "--out"]
+    assert main.main([*arguments, str(tmp_path / "a")]) == main.RIGHT
+    _, first = report_of(tmp_path / "a")
+    for part in ("check", "smoke"):
+        line = f"again: {first[part]['command']}"
+        assert line in capsys.readouterr().out or part == "smoke"
+        words = line.split()[4:]
+        assert main.main([*words, "--out", str(tmp_path / part)]) == main.RIGHT
+        _, again = report_of(tmp_path / part)
+        seconds = [row.pop("seconds") for row in (*again[part]["rows"], *first[part]["rows"])]
+        assert len(seconds) == 8 and again[part]["rows"] == first[part]["rows"]
 
 
 @interpreted
@@ -134,7 +153,8 @@ def test_what_the_clock_cuts_off_is_said(tmp_path, capsys):
     _, report = report_of(tmp_path)
     cut = report["bench"]["cut"]
     assert cut[:3] == ["limits", "training", "host"] and "relu square float32" in cut
-    assert report["cut"] == [f"bench: {len(cut)} not run"] and report["wrong"] == []
+    assert report["cut"] == [f"bench, by the clock: {len(cut)} not run"]
+    assert report["wrong"] == []
     out = capsys.readouterr().out
     assert f"CUT OFF by the clock in bench: {len(cut)}, from limits on" in out
     assert "exit status 3" in out
@@ -163,8 +183,10 @@ def test_whoever_ends_it_gets_what_there_is(tmp_path):
         program.kill()
     assert program.returncode == main.CUT, out
     _, report = report_of(tmp_path)
-    assert report["cut"] == ["all that follows: it was told to stop"]
-    assert report["bench"]["noted"][-1] == noted[-1] and not journal.exists()
+    assert report["cut"] == [
+        f"bench, as it was told to stop: {len(report['bench']['cut'])} not run"
+    ]
+    assert "adam" in [row["op"] for row in report["bench"]["rows"]] and not journal.exists()
 
 
 def test_a_name_that_is_no_op_is_refused(capsys):
@@ -174,10 +196,26 @@ def test_a_name_that_is_no_op_is_refused(capsys):
     assert "no op is named rellu" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--ops", "relu_vjp"], "relu_vjp comes with its op: --ops relu"),
+        (["--budget", "-5"], "--budget is a number of seconds, got -5.0"),
+        (["--budget", "nan"], "--budget is a number of seconds, got nan"),
+        (["--seed", "-1"], "--seed is 0 or more, got -1"),
+        (["--out", __file__], f"--out is a folder, {__file__} is a file"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(arguments, said, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main.main(arguments)
+    assert stopped.value.code == main.NOT_STARTED and said in capsys.readouterr().err
+
+
 def test_exit_statuses():
-    assert not main.wrong({"errors": [], "failed": {}, "ok": True})
+    assert not main.wrong({"errors": [], "failed": {}, "wrong": False})
     assert not main.wrong({})
-    for found in ({"errors": ["a"]}, {"failed": {"a": "b"}}, {"ok": False}):
+    for found in ({"errors": ["a"]}, {"failed": {"a": "b"}}, {"wrong": True}):
         assert main.wrong(found)
 
 
@@ -220,17 +258,21 @@ def here(request, monkeypatch):
     monkeypatch.setattr(check, "run_all", in_turn)
 
 
-def in_turn(function, tasks, count, deadline, take):
+def in_turn(function, tasks, count, clock, take):
     """What `workers.run_all` does, one task after the other, here."""
     left = list(tasks)
-    while left and time.monotonic() < deadline:
+    while left and clock.left():
         task = left.pop(0)
         take(task, *workers._attempt(function, task)[:2])
     return left
 
 
-def all_of(ops):
-    return check.check_all(ops, check.TWO_SMALL, 2, time.monotonic() + 120)
+def none(line, facts):
+    """Note nothing."""
+
+
+def all_of(ops, note=none):
+    return check.check_all(ops, check.TWO_SMALL, 2, Clock(120), note)
 
 
 LAUNCHED = """
@@ -264,12 +306,12 @@ def test_the_smoke_test_launches_every_kernel_that_the_check_does(compile_only):
 
 
 @interpreted
-def test_smoke(tmp_path, monkeypatch):
-    found = check.smoke(CHOSEN[:2], 1, time.monotonic() + 120, tmp_path)
+def test_smoke(monkeypatch):
+    found = check.smoke(CHOSEN[:2], 1, Clock(120), none)
     assert found["ok"] and found["errors"] == [] == found["cut"]
     assert {row["op"] for row in found["rows"]} == {"relu", "matmul"}
     monkeypatch.setattr(check, "compared", lambda spec: 1 // 0)
-    found = check.smoke(CHOSEN[1:2], 1, time.monotonic() + 120, tmp_path)
+    found = check.smoke(CHOSEN[1:2], 1, Clock(120), none)
     assert found["errors"][0].startswith("matmul 32 cubed float32: ZeroDivisionError")
     assert main.wrong(found) and "ERROR matmul 32 cubed" in "\n".join(check.shown(found))
 
@@ -297,11 +339,11 @@ def test_on_a_gpu_every_case_in_every_type_is_a_task(monkeypatch):
     monkeypatch.setattr(check, "ON_GPU", True)
     tasks = []
     monkeypatch.setattr(check, "run_all", lambda _, given, *__: tasks.extend(given) or given[1:])
-    found = check.check_all(CHOSEN, check.ALL, 1, 0.0)
+    found = check.check_all(CHOSEN, check.ALL, 1, Clock(0), none)
     every = {(op.name, dtype) for op in CHOSEN for dtype in backend().dtypes}
     assert {task[:2] for task in tasks} == every and len(tasks) == 12
     assert {task[2:] for task in tasks} == {(found.seed, check.ALL)}
-    assert found.command.endswith(f"--backend triton --seed {found.seed}")
+    assert found.command.endswith(f"--parts check --ops relu matmul softmax --seed {found.seed}")
     assert len(found.not_checked) == 11 and set(found.not_checked.values()) == {check.NO_RESULT}
     assert "matmul on triton in float64" in found.not_checked
     assert not found.ok() and not found.rows
@@ -312,12 +354,23 @@ def test_the_clock_cuts_the_check_off(monkeypatch, capsys, tmp_path):
     for name in main.THREADS:
         monkeypatch.setenv(name, "1")
     arguments = ["--parts", "check", "--ops", "relu", "--out", str(tmp_path), "--budget", "0"]
-    assert main.main(arguments) == main.WRONG  # nothing that was checked is nothing that is right
+    assert main.main(arguments) == main.CUT
     out = capsys.readouterr().out
     assert "CUT OFF by the clock in check: 4, from relu on triton in float32 on" in out
     assert "NOTHING WAS CHECKED" in out
     found = read_json(next(tmp_path.glob("*.check.json")))
     assert found["ok"] is False and found["rows"] == [] and len(found["not_checked"]) == 5
+
+
+@interpreted
+def test_every_row_of_the_check_is_noted_as_it_comes(monkeypatch, tmp_path):
+    noted = []
+    found = all_of(CHOSEN[:2], lambda line, facts: noted.append((line, facts["row"])))
+    rows = {(row["op"], row["dtype"]): row for line, row in noted if not line}
+    assert len(rows) == 4
+    assert [rows[row["op"], row["dtype"]] for row in as_json(found)["rows"]] == as_json(found)[
+        "rows"
+    ]
 
 
 @interpreted
@@ -397,5 +450,12 @@ def test_json_has_no_infinity(tmp_path):
     assert found == {"x": ["inf", 1.5, None, True], "('a', 1)": "b"}
     report = {"measurement": True, "device": "NVIDIA H200", "date": "2026-01-02T03:04:05"}
     assert results.place_for(tmp_path, report).name == "2026-01-02-nvidia-h200.json"
-    results.write(results.place_for(tmp_path, report), {})
-    assert results.place_for(tmp_path, report).name == "2026-01-02-nvidia-h200-2.json"
+
+
+@pytest.mark.parametrize("left", [".json", ".journal", ".partial", ".tests", ".check.json"])
+def test_whatever_a_run_has_left_takes_its_name(tmp_path, left):
+    """The journal of a run that was lost is all that is left of it."""
+    report = {"measurement": True, "device": "NVIDIA H200", "date": "2026-01-02T03:04:05"}
+    (tmp_path / f"2026-01-02-nvidia-h200{left}").touch()
+    places = [results.place_for(tmp_path, report).name for _ in range(2)]  # as two at once
+    assert places == ["2026-01-02-nvidia-h200-2.json", "2026-01-02-nvidia-h200-3.json"]

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from refnet_triton.gpu import share, workers
+from refnet_triton.gpu.clock import Clock
 
 # -- tasks in other processes, and a deadline --------------------------------------------------------
 
@@ -33,7 +34,7 @@ def doubled(task):
 def run_all(tasks, count, seconds=120.0, **options):
     taken = {}
     cut = workers.run_all(
-        doubled, tasks, count, time.monotonic() + seconds,
+        doubled, tasks, count, Clock(seconds),
         lambda task, result, error: taken.update({task: (result, error)}), **options,
     )  # fmt: skip
     return taken, cut
@@ -69,7 +70,36 @@ def test_what_the_clock_cuts_off_is_returned():
 def test_a_machine_that_loses_every_process_is_given_up(monkeypatch):
     monkeypatch.setattr(workers, "MOST_LOST", 1)
     taken, cut = run_all(["die", "exit", "a", "b"], 1)
-    assert set(taken) == {"die", "exit"} and cut == ["a", "b"]
+    assert set(taken) == {"die", "exit", "a", "b"} and cut == []
+    assert taken["a"] == taken["b"] == (None, "not run: 2 processes were lost")
+
+
+def test_what_starts_a_process_hears_ctrl_c_and_the_process_does_not():
+    asked = []
+    before = signal.signal(signal.SIGINT, lambda *_: asked.append("stop"))
+    try:
+        worker = workers.Worker(doubled)
+        worker.give(0, "a")
+        assert worker.answer() == ("aa", "", False)
+        for how in (signal.SIGINT, signal.SIGTERM):
+            os.kill(worker.process.pid, how)
+        os.kill(os.getpid(), signal.SIGINT)
+        worker.give(1, "b")
+        assert worker.answer() == ("bb", "", False) and asked == ["stop"]
+        worker.stop()
+        assert worker.process.exitcode == -signal.SIGKILL
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_part_ends_no_later_than_the_whole():
+    whole = Clock(100.0)
+    part, other = whole.part(50.0), whole.part(200.0)
+    assert 49 < part.left() <= 50 and 99 < other.left() <= 100
+    part.stop()
+    assert part.left() == 0 and other.left() > 0
+    whole.stop()
+    assert other.left() == 0 == Clock(-1.0).left()
 
 
 # -- tests in other processes ------------------------------------------------------------------------
@@ -95,14 +125,14 @@ HARMLESS = False
 """
 
 
-def shares(tmp_path, text, seconds=120.0, **options):
+def shares(tmp_path, text, clock=None, **options):
     pytest.importorskip("torch")
     from refnet_triton.gpu import tests
 
     file = tmp_path / "test_some.py"
     file.write_text(text, encoding="utf-8")
-    end = time.monotonic() + seconds
-    return tests.run(2, end, tmp_path / "some.tests.log", [str(file)], **options)
+    clock = clock or Clock(120)
+    return tests.run(2, clock, tmp_path / "some.tests.log", [str(file)], **options)
 
 
 def shown(found):
@@ -129,12 +159,50 @@ def test_shares_of_the_tests(tmp_path):
     assert "test_bad: E   assert 1 == 2" in text and "skipped, 1: not here" in text
 
 
+class UntilItHangs(Clock):
+    """The time is up as soon as a test stands still, and the other share is done."""
+
+    def __init__(self, folder):
+        super().__init__(120)
+        self.folder = folder
+
+    def left(self):
+        lines = [line for path in self.folder.glob("*.journal") for line in share.read(path)]
+        hangs = any(line.get("test", "").endswith("::test_hangs") for line in lines)
+        return 0.0 if hangs and any("exitstatus" in line for line in lines) else super().left()
+
+
 @pytest.mark.triton
 def test_shares_that_the_clock_cuts_off(tmp_path):
-    found = shares(tmp_path, TESTS, seconds=5.0)
-    assert found["not_run"] >= 1 and found["cut"] == [f"{found['not_run']} tests"]
-    assert found["counts"]["passed"] >= 3
-    assert f"{found['not_run']} NOT RUN" in "\n".join(shown(found))
+    text = TESTS.replace("if not HARMLESS: os.kill", "if HARMLESS: os.kill")
+    found = shares(tmp_path, text, UntilItHangs(tmp_path / "some.tests"))
+    assert [name.rpartition("::")[2] for name in found["cut"]] == ["test_hangs"]
+    assert found["counts"]["passed"] == 8 and found["not_run"] == 1
+    assert "1 NOT RUN" in "\n".join(shown(found))
+
+
+@pytest.mark.triton
+def test_shares_that_are_cut_off_before_they_have_collected(tmp_path):
+    found = shares(tmp_path, TESTS, Clock(0))
+    assert found["cut"] == [f"all tests of share {k}/2" for k in range(2)]
+    assert found["errors"] == [] and found["failed"] == {}
+
+
+@pytest.mark.triton
+def test_no_process_is_left_when_something_goes_wrong(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    from refnet_triton.gpu import tests
+
+    started = []
+
+    def watch(one, silence):
+        started.append(one.process)
+        raise MemoryError
+
+    monkeypatch.setattr(tests.Run, "watch", watch)
+    with pytest.raises(MemoryError):
+        shares(tmp_path, TESTS)
+    assert started and all(process.poll() is not None for process in started)
 
 
 @pytest.mark.triton

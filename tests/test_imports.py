@@ -15,11 +15,11 @@ REFNET, TRITON = ROOT / "refnet", ROOT / "refnet_triton"
 #: What is not listed (layers, optimizers, losses, ...) is OTHER.
 OTHER = "layers, optimizers, losses and the rest"
 LEVELS = [
-    {"errors", "config", "entries", "scope"},
+    {"errors", "config", "elsewhere", "entries", "scope"},
     {"bounds", "cases", "shapes", "promotion", "fitting"},
     {"op"},
     {"ops"},
-    {"backend", "operators"},
+    {"backend", "operators", "numpy_functions"},
     {"agreement", "tensor", "backpropagation"},
     {"creation", "plan", "serialization", "drawing"},
     {"graph"},

@@ -91,12 +91,12 @@ def test_fans():
 
 
 def test_signals_keep_their_size_through_ten_layers():
-    """What the variances are for: He for relu; with half of it the signal would be 1/32."""
+    """What the variances are for: He for relu; with half of it the signal would be 1/1024."""
     x = np.random.default_rng(0).normal(size=(200, 256)).astype("float32")
     y = refnet.tensor(x)
     for seed in range(10):
         y = layers.Dense(256, "relu", kernel_initializer=initializers.HeNormal(seed))(y)
-    assert np.mean(y.numpy() ** 2) == pytest.approx(np.mean(x**2), rel=0.3)
+    assert 0.5 < np.mean(y.numpy() ** 2) / np.mean(x**2) < 2
 
 
 def test_a_layer_takes_names_objects_and_functions():

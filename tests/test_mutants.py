@@ -6,6 +6,7 @@ import signal
 
 import pytest
 from mutants import mutator, report, runner
+from mutants.__main__ import SIDES, all_mutants
 from mutants.mutator import Mutant, mutants
 
 OP = '''
@@ -96,12 +97,12 @@ def test_in_a_twin_everything_computes():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("side", ["refnet", "refnet_triton"])
+@pytest.mark.parametrize("side", SIDES)
 def test_each_mutant_of_the_real_files_is_one_edit_that_parses(side):
-    for file in sorted((runner.ROOT / side / "ops").glob("*.py"))[1:4]:
-        source = file.read_text()
-        found = mutants(source, f"{side}/ops/{file.name}")
-        assert len(found) > 8, file
+    made = all_mutants(side, "")
+    for path, found in [*made.items()][1:4]:
+        source = (runner.ROOT / path).read_text()
+        assert len(found) > 8, path
         for mutant in found[::10]:
             changed = mutant.apply(source)
             assert changed != source and ast.parse(changed)
@@ -111,8 +112,9 @@ def test_each_mutant_of_the_real_files_is_one_edit_that_parses(side):
 def test_every_op_file_has_its_tests():
     files = {file.stem for file in (runner.ROOT / "refnet" / "ops").glob("[!_]*.py")}
     assert set(runner.BY_FILE) == files
-    named = {name for names in (*runner.BY_OP.values(), *runner.BY_FILE.values()) for name in names}
-    for name in (*named, *runner.LAST):
+    chosen = (*runner.BY_OP.values(), *runner.BY_FILE.values(), *runner.ABOVE.values())
+    named = {name for names in chosen for name in names}
+    for name in (*named, *runner.LAST, *runner.ABOVE_LAST):
         assert (runner.ROOT / "tests" / name).exists(), name
 
 
@@ -164,11 +166,20 @@ def test_the_page_counts_and_shows(monkeypatch):
         )
     }  # fmt: skip
     monkeypatch.setattr(report, "REASONS", {"It is the same.": (f"{path}: 2 → 3",)})
-    text = report.page({path: [*rows, "never tried"]}, rows, 0)
+    text = report.page({"refnet/ops": {path: [*rows, "never tried"]}}, rows, 0)
     assert "3 of 4 mutants" in text
     assert "| `softmax.py` | 4 | 3 | 1 | 2 | 1 | 33.3 % | 50.0 % |" in text
     assert text.index("without a reason") < text.index("- 1\n+ 2") < text.index("It is the same.")
     assert text.index("It is the same.") < text.index("- 2\n+ 3")
+
+
+def test_what_stands_above_the_ops():
+    made = all_mutants("above", "")
+    assert {runner.above(path) for path in made} == set(runner.ABOVE)
+    assert {"refnet/models.py", "refnet/layers/layer.py"} <= set(made)
+    assert runner.above("refnet/ops/losses.py") == runner.above("refnet_triton/ops/losses.py") == ""
+    source = "class A:\n    if TYPE_CHECKING:\n        x = 1\n    y = 2\n"
+    assert [m.new for m in mutants(source, "refnet/models.py")] == ["3"]
 
 
 def test_names_of_definitions_and_their_callers():

@@ -388,9 +388,11 @@ def test_a_placeholder_has_no_size_and_many_elements_are_not_one_truth():
         bool(tensor(A))
 
 
-def test_a_product_needs_matrices(here):
-    with pytest.raises(ShapeError, match="matrices"):
-        tensor(A) @ tensor([1.0, 2.0, 3.0])
+def test_a_product_of_a_matrix_and_a_vector(here):
+    np.testing.assert_array_equal((tensor(A) @ tensor(A[0])).numpy(), A @ A[0])
+    np.testing.assert_array_equal((tensor(A[0]) @ tensor(A[0])).numpy(), A[0] @ A[0])
+    with pytest.raises(ShapeError, match="matrices or vectors"):
+        tensor(A) @ 2.0
 
 
 # -- variables that change -----------------------------------------------------------------------

@@ -305,16 +305,17 @@ assert type(x[0].item()) is float
 assert [z.item() for z in x] == [1.5, 2.5]
 assert int(refnet.tensor(3)) == 3
 
-# NumPy's mathematics does not take them, since its results would have forgotten where they came from.
-# refnet's own functions do; or hand over the array, x.numpy().
+# NumPy's mathematics takes them too. Where there is an op of that name, the result is a tensor, which
+# remembers where it came from. Where there is none, it would have forgotten: hand over x.numpy().
 
+assert isinstance(np.sqrt(x), refnet.Tensor)
+assert np.array_equal(np.sqrt(x), np.sqrt(x.numpy()))
 try:
-    np.sqrt(x)
+    np.cumsum(x)
 except TypeError as error:
-    print(f"  np.sqrt(x): {type(error).__name__}: {error}")
+    print(f"  np.cumsum(x): {type(error).__name__}: {error}")
 else:
     raise AssertionError("this should have failed")
-assert np.array_equal(ops.sqrt(x), np.sqrt(x.numpy()))
 
 # `tensor(array)` copies. `from_dlpack` does not: DLPack is how libraries lend each other memory, so
 # what is written on one side is seen on the other.

@@ -1,7 +1,7 @@
 """Callbacks: what happens around training. `fit` calls their hooks, named as in Keras."""
 
 from refnet.callbacks.callback import Callback, Callbacks, LambdaCallback, Logs
-from refnet.callbacks.reports import EpochLines, History, ProgressBar, progress
+from refnet.callbacks.reports import EpochLines, History, ProgressBar, loudness, progress
 from refnet.callbacks.stopping import EarlyStopping, TerminateOnNaN
 from refnet.callbacks.tensorboard import TensorBoard
 
@@ -16,5 +16,6 @@ __all__ = [
     "ProgressBar",
     "TensorBoard",
     "TerminateOnNaN",
+    "loudness",
     "progress",
 ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
+from typing import Any, TextIO
 
+from refnet.arguments import one_of
 from refnet.callbacks.callback import Callback, Logs
 
 
@@ -61,9 +62,17 @@ class ProgressBar(EpochLines):
             self.stream.flush()
 
 
+def loudness(verbose: Any) -> int | str:
+    """How much is printed: 0, 1, 2 or "auto"; False is 0, True is 1."""
+    verbose = int(verbose) if isinstance(verbose, bool) else verbose
+    checked: int | str = one_of("verbose", verbose, ("auto", 0, 1, 2))
+    return checked
+
+
 def progress(verbose: int | str, stream: TextIO | None = None) -> list[Callback]:
     """The callback that prints: none (0), a bar (1), lines (2); "auto" is 1 on a terminal, else 2."""
-    if verbose == 0:
+    loud = loudness(verbose)
+    if loud == 0:
         return []
-    moving = verbose != 2 and (stream or sys.stdout).isatty()
+    moving = loud != 2 and (stream or sys.stdout).isatty()
     return [ProgressBar(stream) if moving else EpochLines(stream)]

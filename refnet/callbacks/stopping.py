@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from refnet.arguments import number, one_of, truth, whole_number
 from refnet.callbacks.callback import Callback, Logs
 from refnet.errors import ArgumentError
 
@@ -37,11 +38,16 @@ class EarlyStopping(Callback):
         mode: str = "auto",
         restore_best_weights: bool = False,
     ) -> None:
-        if mode not in ("auto", "min", "max"):
-            raise ArgumentError(f"EarlyStopping: mode is auto, min or max, got {mode!r}")
-        self.monitor, self.min_delta, self.patience = monitor, abs(min_delta), patience
+        one_of("EarlyStopping: mode", mode, ("auto", "min", "max"))
+        if not isinstance(monitor, str):
+            raise ArgumentError(f"EarlyStopping: monitor is a name in the logs, got {monitor!r}")
+        self.monitor = monitor
+        self.min_delta = abs(number("EarlyStopping: min_delta", min_delta))
+        self.patience = whole_number("EarlyStopping: patience", patience, least=0)
         self.sign = 1 if mode == "max" or (mode == "auto" and "acc" in monitor) else -1
-        self.restore_best_weights = restore_best_weights
+        self.restore_best_weights = truth(
+            "EarlyStopping: restore_best_weights", restore_best_weights
+        )
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.best, self.waited, self.stopped_epoch = -math.inf, 0, 0

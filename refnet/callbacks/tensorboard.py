@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from refnet.arguments import truth, whole_number
 from refnet.backend import use_backend
 from refnet.callbacks.callback import Callback, Logs
 from refnet.errors import ArgumentError, DataError, ShapeError
@@ -56,10 +57,10 @@ class TensorBoard(Callback):
         mistakes: tuple[Any, Any] | None = None,
         mistakes_freq: int = 1,
     ) -> None:
-        _require_count("histogram_freq is", histogram_freq, 0)
-        _require_count("mistakes_freq is", mistakes_freq, 1)
+        whole_number("TensorBoard: histogram_freq", histogram_freq, least=0)
+        whole_number("TensorBoard: mistakes_freq", mistakes_freq)
         if update_freq not in ("epoch", "batch"):
-            _require_count("update_freq is 'epoch', 'batch' or", update_freq, 1)
+            whole_number("TensorBoard: update_freq is 'epoch', 'batch', or", update_freq)
         _require_pair("sample", sample)
         _require_pair("mistakes", mistakes)
         if sample is not None and not histogram_freq:
@@ -68,7 +69,8 @@ class TensorBoard(Callback):
             )
         self.log_dir = Path(log_dir)
         self.histogram_freq, self.mistakes_freq = histogram_freq, mistakes_freq
-        self.write_graph, self.write_images = write_graph, write_images
+        self.write_graph = truth("TensorBoard: write_graph", write_graph)
+        self.write_images = truth("TensorBoard: write_images", write_images)
         self.sample = sample
         self.mistakes = None if mistakes is None else _pictures(*mistakes)
         SummaryWriter(self.log_dir)  # is tensorboard here? Now is the time to say that it is not
@@ -184,12 +186,6 @@ def _draw_mistakes(images: Array, labels: Array, said: Array, path: Path, title:
             ax.set_title(f"{label} → {answer}", fontsize=9, color=RED, pad=2)
         figure.suptitle(title, fontsize=9)
         return save(figure, path)
-
-
-def _require_count(name: str, value: Any, least: int) -> None:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < least:
-        raise ArgumentError(f"TensorBoard: {name} a whole number >= {least}, got {value!r}")
 
 
 def _require_pair(name: str, value: Any) -> None:

@@ -5,6 +5,7 @@
 (1, 3)
 """
 
+from refnet.elsewhere import explain
 from refnet.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from refnet.layers.dense import Dense
 from refnet.layers.dropout import Dropout
@@ -26,3 +27,5 @@ __all__ = [
     "Reshape",
     "Softmax",
 ]
+
+explain(__name__)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from refnet import activations, initializers, regularizers
+from refnet.arguments import Number, whole_number
 from refnet.layers.layer import Layer, Shape
 from refnet.ops import TABLE
 
@@ -31,9 +32,11 @@ class ReLU(Layer):
 class LeakyReLU(Layer):
     r"""y = x for x > 0, else negative_slope · x. The course's slope is 0.1."""
 
+    negative_slope = Number()
+
     def __init__(self, negative_slope: float = 0.1, **common: Any) -> None:
         super().__init__(**common)
-        self.negative_slope = float(negative_slope)
+        self.negative_slope = negative_slope
 
     def call(self, x: Any, training: bool = False) -> Any:
         return TABLE["leaky_relu"](x, negative_slope=self.negative_slope)
@@ -42,9 +45,11 @@ class LeakyReLU(Layer):
 class ELU(Layer):
     r"""y = x for x ≥ 0, else α (eˣ - 1)"""
 
+    alpha = Number()
+
     def __init__(self, alpha: float = 1.0, **common: Any) -> None:
         super().__init__(**common)
-        self.alpha = float(alpha)
+        self.alpha = alpha
 
     def call(self, x: Any, training: bool = False) -> Any:
         return TABLE["elu"](x, alpha=self.alpha)
@@ -55,7 +60,7 @@ class Softmax(Layer):
 
     def __init__(self, axis: int = -1, **common: Any) -> None:
         super().__init__(**common)
-        self.axis = axis
+        self.axis = whole_number(f"Softmax {self.name!r}: axis", axis, least=None)
 
     def call(self, x: Any, training: bool = False) -> Any:
         return TABLE["softmax"](x, axis=self.axis)
@@ -80,7 +85,9 @@ class PReLU(Layer):
             "initializer": initializers.get(alpha_initializer),
             "regularizer": regularizers.get(alpha_regularizer),
         }
-        self.shared_axes = tuple(shared_axes or ())
+        axes = (shared_axes,) if isinstance(shared_axes, int) else tuple(shared_axes or ())
+        what = f"PReLU {self.name!r}: an axis of shared_axes"
+        self.shared_axes = tuple(whole_number(what, axis, least=None) for axis in axes)
 
     def make_weights(self, input_shape: Shape) -> None:
         lengths = list(input_shape)

@@ -6,10 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from refnet import activations, initializers, regularizers
-from refnet.errors import ArgumentError
+from refnet.arguments import truth, whole_number
 from refnet.layers.layer import Layer, Shape
 from refnet.op import Op
 from refnet.ops import TABLE
@@ -43,13 +41,9 @@ class Dense(Layer):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        if not isinstance(units, (int, np.integer)) or isinstance(units, bool) or units < 1:
-            raise ArgumentError(
-                f"Dense {self.name!r} needs a positive number of units, got {units!r}"
-            )
-        self.units = int(units)
+        self.units = whole_number(f"Dense {self.name!r}: units", units)
         self.activation = activations.get(activation)
-        self.use_bias = use_bias
+        self.use_bias = truth(f"Dense {self.name!r}: use_bias", use_bias)
         self._kernel: dict[str, Any] = {
             "initializer": initializers.get(kernel_initializer),
             "regularizer": regularizers.get(kernel_regularizer),

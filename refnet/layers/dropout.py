@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from refnet.errors import ArgumentError
+from refnet.arguments import Number, optional_seed
 from refnet.layers.layer import Layer, Shape
 from refnet.ops import TABLE
-from refnet.random import next_key
-from refnet.tensor import Variable
+from refnet.random import generator_key, next_stream
 
 
 class Dropout(Layer):
@@ -20,24 +17,16 @@ class Dropout(Layer):
     to prevent neural networks from overfitting".
     """
 
+    rate = Number(least=0, below=1)
+
     def __init__(self, rate: float, seed: int | None = None, **common: Any) -> None:
         super().__init__(**common)
-        if not (isinstance(rate, (int, float)) and 0 <= rate < 1):
-            raise ArgumentError(
-                f"Dropout {self.name!r}: rate is at least 0 and below 1, got {rate!r}"
-            )
-        self.rate, self.seed = float(rate), seed
+        self.rate, self.seed = rate, optional_seed(seed)
 
     def make_weights(self, input_shape: Shape) -> None:
-        seed, stream = next_key(self.seed)
-        # a generator of this layer's own; each call takes the next stream
-        first = np.array([(seed ^ (stream * 0x9E3779B9)) & 0xFFFFFFFF, 0])
-        self.key = Variable(first, name=f"{self.name}/key", trainable=False)
-        self.state.append(self.key)
+        self.key = self.add_state(generator_key(self.seed), "key")
 
     def call(self, x: Any, training: bool = False) -> Any:
         if not training or self.rate == 0:
             return x
-        key = TABLE["add"](self.key, [0, 1])  # a copy: the gradient will read it again
-        self.updates.append(TABLE["assign"](self.key, key))
-        return TABLE["dropout"](x, key, rate=self.rate)
+        return TABLE["dropout"](x, next_stream(self.key), rate=self.rate)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from refnet import config, initializers, regularizers
+from refnet.arguments import truth
+from refnet.elsewhere import Explained
 from refnet.errors import ArgumentError, DTypeError, NotReadyError, ShapeError
 from refnet.naming import snake_case, unique_name
-from refnet.scope import name_scope
+from refnet.scope import name_scope, writes_of
 from refnet.tensor import Tensor, Variable, tensor
 
 Shape = tuple[int | None, ...]
 
 
-class Layer:
+class Layer(Explained):
     """A function with weights.
 
     A subclass overrides `make_weights` (for an input shape), `call` (compute the output) and
     `compute_output_shape`. Shapes include the batch, whose length is None when it is open.
+
+    A layer knows what it holds: the layers and variables among its attributes, in lists, tuples and
+    dicts too, in the order in which the attributes were first set. Their weights, penalties and state
+    are its own as well.
 
     Parameters
     ----------
@@ -30,6 +37,8 @@ class Layer:
     input_shape : the shape of one example, if this is the first layer of a model.
     """
 
+    built: bool = False
+
     def __init__(
         self,
         name: str | None = None,
@@ -37,18 +46,14 @@ class Layer:
         input_shape: Sequence[int] | None = None,
     ) -> None:
         self.name = name or unique_name(snake_case(type(self).__name__))
-        self.trainable = trainable
+        self._trainable = truth(f"{self.name}: trainable", trainable)
         if isinstance(input_shape, int):
             raise ArgumentError(
                 f"{self.name}: input_shape is a tuple, ({input_shape},) for one axis"
             )
         self.input_shape: Shape | None = None if input_shape is None else (None, *input_shape)
-        self.built = False
-        self.weights: list[Variable] = []
-        #: what changes in a call and is no weight: the keys of random numbers
-        self.state: list[Variable] = []
-        #: tensors made by in-place updates during the last call: a traced step has to run them too
-        self.updates: list[Tensor] = []
+        self._weights: list[Variable] = []
+        self._state: list[Variable] = []
         self._penalties: list[tuple[regularizers.Regularizer, Variable]] = []
         self._takes_training = "training" in inspect.signature(self.call).parameters
 
@@ -71,17 +76,23 @@ class Layer:
         """Apply the layer to a batch, a tensor or an array, building it first if need be."""
         if not isinstance(x, Tensor):
             own = isinstance(x, (list, tuple, np.ndarray))
-            there = self.weights[0].backend if self.weights else None
+            there = next((v.backend for v in self.variables), None)
             x = tensor(np.asarray(x, config.floatx()) if own else x, backend=there)
         self.ensure_built(x.shape)
-        self.updates = []
-        with name_scope(self.name):
+        with name_scope(self.name), self._updates_of(x):
             y = self.call(x, training=training) if self._takes_training else self.call(x)
-        for update in self.updates:
-            if update.graph is not None:
-                update.graph.updates.append(update)
         self._check_output(x, y)
         return y
+
+    @contextlib.contextmanager
+    def _updates_of(self, x: Tensor) -> Iterator[None]:
+        """In a graph, what a layer overwrites belongs to each step of the training."""
+        if x.graph is None:
+            yield
+            return
+        with writes_of() as written:
+            yield
+        x.graph.updates += [t for t in written if t.graph is x.graph]
 
     def _check_output(self, x: Tensor, y: Tensor) -> None:
         """The layers that follow were built for the promised shape: what came has to have it."""
@@ -101,7 +112,7 @@ class Layer:
         try:
             self.make_weights(input_shape)
         except Exception:
-            self.weights, self.state, self._penalties = [], [], []
+            self._weights, self._state, self._penalties = [], [], []
             raise
         self.input_shape = (None, *input_shape[1:])
         self.built = True
@@ -113,6 +124,25 @@ class Layer:
         if not self.built:  # a subclass brought a `build` of its own, as in Keras
             self.input_shape, self.built = (None, *input_shape[1:]), True
         self.check_input(input_shape)
+
+    def build_inner(self, x: Tensor) -> None:
+        """Build the layers within this one that are built when they are first called: by a call.
+
+        With a placeholder nothing is computed and no random number drawn. A `call` that asks for
+        values needs some: the first batch. Errors are not raised here: what is wrong will be seen.
+        """
+        for training in (False, True):
+            if self.all_built():
+                return
+            before = [(v, np.array(v.numpy())) for v in self.variables]
+            with contextlib.suppress(Exception):
+                self(x, training=training)
+            for variable, value in before:  # nothing has been counted yet
+                variable.assign(value)
+
+    def all_built(self) -> bool:
+        """Whether this layer and all layers within it are built."""
+        return all(layer.built for layer in self.flattened())
 
     def check_input(self, shape: Shape) -> None:
         """Raise a ShapeError if inputs of this shape do not fit."""
@@ -130,34 +160,86 @@ class Layer:
         self,
         shape: tuple[int, ...],
         initializer: str | Callable[..., Any] = "glorot_uniform",
-        dtype: str | None = None,
+        dtype: Any = None,
         trainable: bool = True,
         regularizer: str | regularizers.Regularizer | None = None,
         name: str = "weight",
     ) -> Variable:
         """Make a weight, drawn by NumPy so that it is the same on every backend."""
-        values = initializers.get(initializer)(shape, dtype or config.floatx())
+        values = initializers.get(initializer)(shape, config.dtype_name(dtype))
         variable = Variable(values, name=f"{self.name}/{name}", trainable=trainable)
-        self.weights.append(variable)
+        self._weights.append(variable)
         penalty = regularizers.get(regularizer)
         if penalty is not None:
             self._penalties.append((penalty, variable))
         return variable
 
+    def add_state(self, values: Any, name: str = "state") -> Variable:
+        """Make a variable that changes in a call and is no weight, such as a key of random numbers."""
+        variable = Variable(values, name=f"{self.name}/{name}", trainable=False)
+        self._state.append(variable)
+        return variable
+
+    # -- what it holds -------------------------------------------------------------------------
+
+    def _contents(self) -> Any:
+        """Where its layers and variables are found: its attributes."""
+        return vars(self)
+
+    def flattened(self) -> list[Layer]:
+        """The layer and all layers within it, each once: a layer stands before those it holds."""
+        return [x for x in _held(self) if isinstance(x, Layer)]
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All variables of this layer and of those within it, each once: weights and state."""
+        return [x for x in _held(self) if isinstance(x, Variable)]
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All variables but the state, in the order of `get_weights`: its own, then inner layers'."""
+        state = set(map(id, self.state))
+        return [v for v in self.variables if id(v) not in state]
+
+    @property
+    def state(self) -> list[Variable]:
+        """What changes in a call and is no weight: the keys of random numbers."""
+        return list({id(v): v for layer in self.flattened() for v in layer._state}.values())
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the layer may learn. Setting it sets it for the layers within as well."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        value = truth(f"{self.name}: trainable", value)
+        for layer in self.flattened():
+            layer._trainable = value
+
     @property
     def trainable_weights(self) -> list[Variable]:
-        """The weights an optimizer may change."""
-        return [w for w in self.weights if w.trainable and self.trainable]
+        """The weights an optimizer may change: those that no frozen layer holds."""
+        frozen = {
+            id(v) for layer in self.flattened() if not layer._trainable for v in layer.variables
+        }
+        return [w for w in self.weights if w.trainable and id(w) not in frozen]
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
         """The weights it may not: frozen ones, counters, running means."""
-        return [w for w in self.weights if not (w.trainable and self.trainable)]
+        trainable = set(map(id, self.trainable_weights))
+        return [w for w in self.weights if id(w) not in trainable]
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        """The same as `trainable_weights`."""
+        return self.trainable_weights
 
     @property
     def losses(self) -> list[Any]:
-        """What the regularizers charge for the current weights."""
-        return [penalty(w) for penalty, w in self._penalties]
+        """What the regularizers charge for the current weights: add them to the loss in your own loop."""
+        return [penalty(w) for layer in self.flattened() for penalty, w in layer._penalties]
 
     def get_weights(self) -> list[np.ndarray[Any, Any]]:
         """Copies of the weights, as NumPy arrays."""
@@ -173,6 +255,35 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+
+def _held(root: Layer) -> Iterator[Layer | Variable]:
+    """A layer, and the variables and layers it holds, each once: its variables before its layers'."""
+    seen: set[int] = set()
+    layers: list[Layer] = [root]
+    while layers:
+        layer = layers.pop()
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        yield layer
+        inner = []
+        for x in _within(layer._contents()):
+            if isinstance(x, Layer):
+                inner.append(x)
+            elif id(x) not in seen:
+                seen.add(id(x))
+                yield x
+        layers += reversed(inner)
+
+
+def _within(x: Any) -> Iterator[Layer | Variable]:
+    """The layers and variables in lists, tuples and dicts, nested to any depth, in their order."""
+    if isinstance(x, (Layer, Variable)):
+        yield x
+    elif isinstance(x, (dict, list, tuple)):
+        for part in x.values() if isinstance(x, dict) else x:
+            yield from _within(part)
 
 
 def assign_all(owner: str, variables: Sequence[Variable], values: Sequence[Any]) -> None:

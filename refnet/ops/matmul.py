@@ -1,6 +1,7 @@
 r"""Products of matrices: where a network spends its time.
 
-(m, k) @ (k, n) = (m, n). Leading dimensions are batches and broadcast, as in `numpy.matmul`.
+(m, k) @ (k, n) = (m, n). Leading dimensions are batches and broadcast, as in `numpy.matmul`; so does a
+vector (k,), which is a row on the left and a column on the right: (k,) @ (k, n) = (n,).
 """
 
 from __future__ import annotations
@@ -11,16 +12,27 @@ import numpy as np
 
 from refnet.bounds import rounded_sum
 from refnet.cases import Case, Cases, constant, large, normal, with_nonfinite
-from refnet.errors import ShapeError
 from refnet.op import TABLE, op
 from refnet.ops import activations as activations  # fills TABLE
 from refnet.ops.reductions import sum_to
-from refnet.shapes import neurons, neurons_vjp, product
+from refnet.shapes import neurons, neurons_vjp, product, require_axes
 
 
 def transpose_last(x):
     """x with its last two axes exchanged: each matrix of a batch transposed."""
     return np.swapaxes(x, -1, -2)
+
+
+def as_matrices(a, b):
+    """a and b with the axis of length 1 that a vector lacks: a row on the left, a column on the right."""
+    return (a[None, :] if np.ndim(a) == 1 else a), (b[:, None] if np.ndim(b) == 1 else b)
+
+
+def as_matrix(y, a, b):
+    """y = a @ b with the axes that vectors among a and b left out of it."""
+    if np.ndim(b) == 1:
+        y = y[..., None]
+    return y[..., None, :] if np.ndim(a) == 1 else y
 
 
 def _products():
@@ -29,6 +41,11 @@ def _products():
         ((2, 3, 4), (2, 4, 5)),
         ((2, 1, 3, 4), (5, 4, 2)),
         ((2, 3, 4), (4, 5)),
+        ((3, 4), (4,)),
+        ((4,), (4, 5)),
+        ((4,), (4,)),
+        ((2, 3, 4), (4,)),
+        ((4,), (2, 4, 5)),
     ]
     tests = [Case(f"{a} @ {b}", normal(a, b), smooth=True) for a, b in shapes]
     tests += [
@@ -41,11 +58,14 @@ def _products():
         Case("block edge 65", normal((65, 64), (64, 65))),
         Case("primes", normal((67, 101), (101, 71))),
         Case("long sums", normal((5, 2053), (2053, 3))),
+        Case("long vectors", normal((2053,), (2053,))),
+        Case("no vector", normal((0,), (0, 3))),
         Case(
             "NaN and infinity", constant([[1.0, np.nan], [np.inf, 1.0]], [[1.0, 2.0], [3.0, 4.0]])
         ),
         Case("transposed", normal((33, 17), (17, 35)), layout="transposed"),
         Case("strided", normal((9, 17), (17, 7)), layout="strided"),
+        Case("strided vector", normal((9, 17), (17,)), layout="strided"),
     ]
 
     def bench(elements):
@@ -65,12 +85,19 @@ def _product_terms(a, b):
 
 
 def _matmul_vjp_terms(g, a, b, wrt=("a", "b")):
-    da, db = np.abs(g) @ transpose_last(np.abs(b)), transpose_last(np.abs(a)) @ np.abs(g)
+    g, (p, q) = np.abs(as_matrix(g, a, b)), map(np.abs, as_matrices(a, b))
+    da, db = g @ transpose_last(q), transpose_last(p) @ g
     batches = [da.size / max(1, np.size(a)), db.size / max(1, np.size(b))]
     return [
-        (np.shape(g)[-1] * batches[0], sum_to(da, np.shape(a))),
-        (np.shape(g)[-2] * batches[1], sum_to(db, np.shape(b))),
+        (np.shape(g)[-1] * batches[0], np.reshape(sum_to(da, np.shape(p)), np.shape(a))),
+        (np.shape(g)[-2] * batches[1], np.reshape(sum_to(db, np.shape(q)), np.shape(b))),
     ]
+
+
+def _flops(a, b):
+    """A multiplication and an addition for each term; each number of a stands in n terms."""
+    a, b = as_matrices(a, b)
+    return 2 * np.shape(a)[-1] * np.shape(b)[-1] * (np.size(a) // np.shape(a)[-1])
 
 
 @op(
@@ -78,15 +105,11 @@ def _matmul_vjp_terms(g, a, b, wrt=("a", "b")):
     cases=_products(),
     saves="a b",
     error=rounded_sum(4, _product_terms),
-    flops=lambda a, b: 2 * np.shape(a)[-1] * np.shape(b)[-1] * (np.size(a) // np.shape(a)[-1]),
+    flops=_flops,
 )
 def matmul(a, b):
     r"""Y = A B,  y_ij = Σ_k a_ik b_kj"""
-    if np.ndim(a) < 2 or np.ndim(b) < 2:
-        raise ShapeError(
-            f"matmul needs matrices (..., m, k) and (..., k, n), got {np.shape(a)} and {np.shape(b)}: "
-            "a vector v becomes one by v[None, :] (a row) or v[:, None] (a column)"
-        )
+    require_axes(np.shape(a), np.shape(b), "matmul ")
     return a @ b
 
 
@@ -96,8 +119,12 @@ def matmul(a, b):
 )
 def matmul_vjp(g, a, b, wrt=("a", "b")):
     r"""∂L/∂A = G Bᵀ,  ∂L/∂B = Aᵀ G. `wrt` names the gradients that are wanted; others are None."""
-    da = sum_to(g @ transpose_last(b), np.shape(a)) if "a" in wrt else None
-    db = sum_to(transpose_last(a) @ g, np.shape(b)) if "b" in wrt else None
+    g, (p, q) = as_matrix(g, a, b), as_matrices(a, b)
+    da = db = None
+    if "a" in wrt:
+        da = np.reshape(sum_to(g @ transpose_last(q), np.shape(p)), np.shape(a))
+    if "b" in wrt:
+        db = np.reshape(sum_to(transpose_last(p) @ g, np.shape(q)), np.shape(b))
     return da, db
 
 

@@ -5,6 +5,7 @@
 Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-07)
 """
 
+from refnet.elsewhere import explain
 from refnet.errors import ArgumentError
 from refnet.naming import look_up
 from refnet.optimizers.optimizer import Optimizer
@@ -25,3 +26,5 @@ def get(identifier: str | Optimizer) -> Optimizer:
 
 
 __all__ = ["OPTIMIZERS", "SGD", "Adam", "Optimizer", "RMSprop", "get"]
+
+explain(__name__)

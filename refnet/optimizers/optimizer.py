@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from refnet.arguments import Number, number
 from refnet.backpropagation import gradients
+from refnet.elsewhere import Explained
 from refnet.errors import (
     ArgumentError,
     BackendError,
@@ -20,11 +21,24 @@ from refnet.errors import (
 from refnet.graph import Group
 from refnet.naming import snake_case
 from refnet.op import Op
+from refnet.parameters import Parameters
 from refnet.scope import graph_in_use, name_scope
 from refnet.tensor import Tensor, Variable, leaves, tensor
 
 
-class Optimizer:
+class Coefficient(Number):
+    """A number that an optimizer's rule takes: one of its attributes, which may be set at any time."""
+
+    def kept(self, thing: Any) -> dict[str, Any]:
+        if self.name not in thing.rule.attributes:
+            raise ArgumentError(
+                f"{type(thing).__name__}: its rule, {thing.rule.name}, takes no {self.name}: make another"
+            )
+        attributes: dict[str, Any] = thing.attributes
+        return attributes
+
+
+class Optimizer(Explained):
     """Follow gradients downhill with an update rule of `refnet.ops.optimizers`.
 
     A subclass says which op is its rule and with which attributes. The op's own row says the rest:
@@ -38,6 +52,9 @@ class Optimizer:
     >>> w.numpy()
     array([0.5, 1.5], dtype=float32)
     """
+
+    #: what each step changes, apart from what a recorded step depends on, which is in `__dict__`
+    __slots__ = ("__dict__", "__weakref__", "_learning_rate", "iterations", "memory")
 
     def __init__(self, learning_rate: float, rule: Op, name: str | None = None, **attributes: Any):
         self.learning_rate = learning_rate
@@ -54,9 +71,7 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        if not (isinstance(value, (int, float, np.number)) and 0 <= value < math.inf):
-            raise ArgumentError(f"learning_rate is a number of at least 0, got {value!r}")
-        self._learning_rate = float(value)
+        self._learning_rate = number(f"{type(self).__name__}: learning_rate", value, least=0)
 
     def build(self, variables: Sequence[Variable]) -> None:
         """Make the rule's memory for these variables, all zero. What is there already stays."""
@@ -72,6 +87,21 @@ class Optimizer:
                     )
                     for state in self.rule.writes[1:]
                 ]
+
+    def rearrange(self, before: Parameters | None, now: Parameters | None) -> None:
+        """The memory follows the weights from one θ to another; that of frozen ones waits for them."""
+        if before is not None and before.theta in self.memory:
+            slots = [before.parts(slot) for slot in self.memory.pop(before.theta)]
+            for i, variable in enumerate(before.variables):
+                self.memory[variable] = [
+                    Variable(parts[i], trainable=False, backend=variable.backend) for parts in slots
+                ]
+        if now is not None and any(v in self.memory for v in now.variables):
+            self.build([now.theta])
+            kept = [self.memory.pop(v, None) for v in now.variables]
+            for i, slot in enumerate(self.memory[now.theta]):
+                values = [None if slots is None else slots[i].numpy() for slots in kept]
+                slot.assign(now.vector(values, slot.dtype))
 
     def apply_gradients(self, pairs: Sequence[tuple[Any, Variable]]) -> None:
         """Take one step: update each variable by its gradient, given as (gradient, variable) pairs."""
@@ -104,10 +134,12 @@ class Optimizer:
         >>> [session.run([train, w])[1].item() for step in range(3)]
         [3.0, 2.0, 1.5]
         """
-        graph = loss.graph
+        graph = loss.graph if isinstance(loss, Tensor) else None
         if graph is None:
             raise GraphError(
-                f"{self.name}: minimize needs a loss that waits in a graph, got {loss!r}"
+                f"{self.name}: minimize needs a loss that waits in a graph, got {loss!r}. A loss that "
+                "has its value is made smaller by gs = refnet.gradients(loss, variables) and "
+                "optimizer.apply_gradients(list(zip(gs, variables)))"
             )
         if loss.shape != ():
             raise ShapeError(

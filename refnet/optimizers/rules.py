@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
+from refnet.arguments import number, truth
 from refnet.errors import ArgumentError
 from refnet.ops import TABLE
-from refnet.optimizers.optimizer import Optimizer
-
-
-def _require(owner: str, name: str, value: float, most: float = math.inf) -> None:
-    if not (isinstance(value, (int, float)) and 0 <= value <= most):
-        raise ArgumentError(f"{owner}: {name} is a number from 0 to {most}, got {value!r}")
+from refnet.optimizers.optimizer import Coefficient, Optimizer
 
 
 class SGD(Optimizer):
@@ -21,6 +15,8 @@ class SGD(Optimizer):
     The name says stochastic; batch, mini-batch or stochastic is the `batch_size` given to `fit`.
     """
 
+    momentum = Coefficient(least=0, most=1)
+
     def __init__(
         self,
         learning_rate: float = 0.01,
@@ -28,18 +24,20 @@ class SGD(Optimizer):
         nesterov: bool = False,
         name: str | None = None,
     ) -> None:
-        _require("SGD", "momentum", momentum, 1.0)
-        if nesterov and not momentum:
+        momentum = number("SGD: momentum", momentum, least=0, most=1)
+        if truth("SGD: nesterov", nesterov) and not momentum:
             raise ArgumentError("SGD: nesterov=True needs a momentum above 0")
         if momentum:
-            rule = TABLE["nesterov" if nesterov else "momentum"]
-            super().__init__(learning_rate, rule, name, momentum=float(momentum))
+            super().__init__(learning_rate, TABLE["nesterov" if nesterov else "momentum"], name)
+            self.momentum = momentum
         else:
             super().__init__(learning_rate, TABLE["sgd"], name)
 
 
 class RMSprop(Optimizer):
     r"""s ← ρ s + (1 - ρ) g²;  θ ← θ - η g / √(s + ε). Tieleman and Hinton (2012)."""
+
+    rho, epsilon = Coefficient(least=0, most=1), Coefficient(least=0)
 
     def __init__(
         self,
@@ -48,15 +46,15 @@ class RMSprop(Optimizer):
         epsilon: float = 1e-7,
         name: str | None = None,
     ) -> None:
-        _require("RMSprop", "rho", rho, 1.0)
-        _require("RMSprop", "epsilon", epsilon)
-        super().__init__(
-            learning_rate, TABLE["rmsprop"], name, rho=float(rho), epsilon=float(epsilon)
-        )
+        super().__init__(learning_rate, TABLE["rmsprop"], name)
+        self.rho, self.epsilon = rho, epsilon
 
 
 class Adam(Optimizer):
     r"""θ ← θ - η m̂ / (√v̂ + ε), with bias-corrected means m̂ of g and v̂ of g². Kingma and Ba (2015)."""
+
+    beta_1, beta_2 = Coefficient(least=0, below=1), Coefficient(least=0, below=1)
+    epsilon = Coefficient(least=0)
 
     def __init__(
         self,
@@ -66,15 +64,5 @@ class Adam(Optimizer):
         epsilon: float = 1e-7,
         name: str | None = None,
     ) -> None:
-        _require("Adam", "epsilon", epsilon)
-        for label, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not 0 <= beta < 1:
-                raise ArgumentError(f"Adam: {label} is at least 0 and below 1, got {beta}")
-        super().__init__(
-            learning_rate,
-            TABLE["adam"],
-            name,
-            beta_1=float(beta_1),
-            beta_2=float(beta_2),
-            epsilon=float(epsilon),
-        )
+        super().__init__(learning_rate, TABLE["adam"], name)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon

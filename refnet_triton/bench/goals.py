@@ -64,7 +64,7 @@ class Rows:
 
 
 NONE = Rows()
-Facts = dict[str, Any]  # {"rows": [Row], "host": {name: µs}, "training": {...}}
+Facts = dict[str, Any]  # {"rows": [Row], "host": {"microseconds": {...}}, "training": {...}}
 
 
 @dataclass(frozen=True)
@@ -158,15 +158,20 @@ def _over(op: str, bare: str) -> Callable[[Facts], Iterator[Figure]]:
     return figures
 
 
+def _costs(facts: Facts) -> dict[str, float]:
+    """What Python costs, in microseconds a call."""
+    return facts.get("host", {}).get("microseconds", {})
+
+
 def _host(facts: Facts) -> Iterator[Figure]:
-    for name, cost in facts.get("host", {}).items():
+    for name, cost in _costs(facts).items():
         if not name.startswith("torch.") and name != MANY_TENSORS:
             yield Figure(name, cost)
 
 
 def _many_tensors(facts: Facts) -> Iterator[Figure]:
-    if MANY_TENSORS in facts.get("host", {}):
-        yield Figure(MANY_TENSORS, facts["host"][MANY_TENSORS])
+    if MANY_TENSORS in _costs(facts):
+        yield Figure(MANY_TENSORS, _costs(facts)[MANY_TENSORS])
 
 
 def _training(peer: str) -> Callable[[Facts], Iterator[Figure]]:
@@ -239,9 +244,9 @@ GOALS = [
 ]  # fmt: skip
 
 
-def to_be_compiled(op: str) -> bool:
-    """Whether a goal compares this op with torch.compile, which takes seconds a row."""
-    return any(goal.measure == "compiled" and op in goal.rows.ops for goal in GOALS)
+def to_be_compiled(row: Spec) -> bool:
+    """Whether a goal compares this row with torch.compile, which takes seconds."""
+    return any(goal.measure == "compiled" and goal.rows.place(row) is not None for goal in GOALS)
 
 
 def judged(facts: Facts) -> list[dict[str, Any]]:

@@ -21,11 +21,11 @@ import refnet
 from refnet.ops import TABLE
 
 
-def host_cost(calls: int = 1000) -> dict[str, Any]:
+def host_cost(quick: bool = False, calls: int = 1000) -> dict[str, Any]:
     """Microseconds of Python for one call of an op on 16 numbers: the GPU has nothing to do.
 
-    And for one update of 300 tensors of 16 numbers: ours, gradients packed into one vector and one
-    launch; and PyTorch's, the fused one.
+    And, unless it is to be quick, for one update of 300 tensors of 16 numbers: ours, gradients packed
+    into one vector and one launch; and PyTorch's, the fused one.
     """
     x = torch.ones(16, device=DEVICE)
     ops = {name: backend().function(TABLE[name]) for name in ("relu", "add", "softmax", "sum")}
@@ -36,13 +36,20 @@ def host_cost(calls: int = 1000) -> dict[str, Any]:
         "sum": lambda: lambda: ops["sum"](x),
         "torch.relu": lambda: lambda: torch.relu(x),
         "torch.add": lambda: lambda: torch.add(x, x),
-        MANY_TENSORS: _our_update,
-        f"torch.{MANY_TENSORS}": _their_update,
     }
+    if not quick:
+        contenders |= {MANY_TENSORS: _our_update, f"torch.{MANY_TENSORS}": _their_update}
     rounds = {name: calls // 10 if MANY_TENSORS in name else calls for name in contenders}
-    samples, errors = _taking_turns(contenders, lambda name: rounds[name] if ON_GPU else 2, 5)
-    found: dict[str, Any] = {name: round(statistics.median(v), 3) for name, v in samples.items()}
-    return found | ({"errors": errors} if errors else {})
+    return _timed(*_taking_turns(contenders, lambda name: 2 if quick else rounds[name], 5))
+
+
+def _timed(samples: dict[str, list[float]], errors: dict[str, str]) -> dict[str, Any]:
+    """Medians, what they come from, and what went wrong."""
+    return {
+        "microseconds": {name: statistics.median(values) for name, values in samples.items()},
+        "samples": {name: rounded(values) for name, values in samples.items()},
+        "errors": errors,
+    }
 
 
 def _taking_turns(
@@ -73,7 +80,7 @@ def _taking_turns(
 
 
 def _weights(count: int = 300) -> list[torch.Tensor]:
-    return [torch.randn(16, device=DEVICE) for _ in range(count if ON_GPU else 3)]
+    return [torch.randn(16, device=DEVICE) for _ in range(count)]
 
 
 def _our_update() -> Callable[[], Any]:
@@ -109,13 +116,9 @@ def training_step(quick: bool = False) -> dict[str, Any]:
     }
     if ON_GPU:
         contenders[COMPILED] = lambda: _their_step(sizes, x, y, mode="reduce-overhead")
-    steps, rounds = (50, 30) if ON_GPU else (1, 2)
-    samples, errors = _taking_turns(contenders, lambda _: steps, rounds)
-    return {
-        "layers": sizes, "batch": batch, "errors": errors,
-        "microseconds": {name: statistics.median(values) for name, values in samples.items()},
-        "samples": {name: rounded(values) for name, values in samples.items()},
-    }  # fmt: skip
+    steps, rounds = (1, 2) if quick else (50, 30)
+    found = _timed(*_taking_turns(contenders, lambda _: steps, rounds))
+    return {"layers": sizes, "batch": batch, **found}
 
 
 def _our_step(sizes: tuple[int, ...], x: torch.Tensor, y: torch.Tensor) -> Callable[[], Any]:

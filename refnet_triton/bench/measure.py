@@ -24,7 +24,7 @@ import torch
 
 from refnet.agreement import inputs_for
 from refnet.cases import Case
-from refnet.op import Op
+from refnet.op import TABLE, Op
 
 # -- what has to be moved and computed -------------------------------------------------------------
 
@@ -99,12 +99,13 @@ class Row:
     def __str__(self) -> str:
         return f"{self.op} {self.case} {self.dtype}"
 
-    def judge(self, limits: dict[str, Any]) -> Row:
-        """Fill in what follows from the samples and the machine's limits."""
+    def judge(self, limits: dict[str, Any] | None) -> Row:
+        """Fill in what follows from the samples and, where they are known, the machine's limits."""
         medians = {name: statistics.median(s) for name, s in self.samples.items() if s}
-        rate = limits["flops_per_second"].get(self.dtype, math.inf)
-        moving = self.bytes / limits["copy_bytes_per_second"]
-        self.floor = 1e6 * max(moving, self.operations / rate) or None
+        if limits:
+            rate = limits["flops_per_second"].get(self.dtype, math.inf)
+            moving = self.bytes / limits["copy_bytes_per_second"]
+            self.floor = 1e6 * max(moving, self.operations / rate) or None
         self.microseconds = ours = medians.get(REFNET)
         if ours:
             self.percent = 100 * self.floor / ours if self.floor else None
@@ -113,13 +114,13 @@ class Row:
         return self
 
 
-def _contenders(op: Op, attributes: dict[str, Any]) -> dict[str, Callable[..., Any]]:
+def _contenders(spec: Spec, attributes: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     """Ours, PyTorch's eager one and, where a goal asks for it, that through torch.compile."""
-    found = {REFNET: backend().function(op)}
-    if op.name in peers.EAGER:
-        found[EAGER] = peers.EAGER[op.name]
-        if ON_GPU and to_be_compiled(op.name):
-            found[COMPILED] = _compiled(peers.COMPILED.get(op.name, found[EAGER]))
+    found = {REFNET: backend().function(TABLE[spec.op])}
+    if spec.op in peers.EAGER:
+        found[EAGER] = peers.EAGER[spec.op]
+        if ON_GPU and to_be_compiled(spec):
+            found[COMPILED] = _compiled(peers.COMPILED.get(spec.op, found[EAGER]))
     return {name: functools.partial(f, **attributes) for name, f in found.items()}
 
 
@@ -133,7 +134,7 @@ def warm(spec: Spec) -> None:
     """Compile all that `measure` will run, into the caches that all processes share."""
     op, case = case_of(spec)
     inputs, attributes = draw(op, case, spec.dtype)
-    for run in _contenders(op, attributes).values():
+    for run in _contenders(spec, attributes).values():
         with contextlib.suppress(Exception), warnings.catch_warnings(action="ignore"):
             run(*inputs)
     synchronize()
@@ -145,7 +146,7 @@ def measure(spec: Spec) -> Row:
     """Time one op on one case in one type."""
     op, case = case_of(spec)
     inputs, attributes = draw(op, case, spec.dtype)
-    contenders = _contenders(op, attributes)
+    contenders = _contenders(spec, attributes)
     row = _compared(op, case, spec.dtype, inputs, attributes, contenders)
     if row.note:
         return row
@@ -164,7 +165,7 @@ def compared(spec: Spec) -> Row:
     """One op on one case in one type, compared with PyTorch's result; nothing is timed."""
     op, case = case_of(spec)
     inputs, attributes = draw(op, case, spec.dtype)
-    contenders = _contenders(op, attributes)
+    contenders = _contenders(spec, attributes)
     contenders.pop(COMPILED, None)
     return _compared(op, case, spec.dtype, inputs, attributes, contenders)
 

@@ -17,7 +17,7 @@ from refnet_triton.bench.results import ROOT
 FOLDER = ROOT / "docs/results"
 HEAD = """# What was measured
 
-Written by `python -m refnet_triton.bench.page` from the files in this folder; every figure below stands
+Written by `python -m refnet_triton.bench.page` from the files in this folder: every result below stands
 in one of them. `python -m refnet_triton.gpu` makes such a file on a machine that has a GPU.
 
 """
@@ -25,11 +25,12 @@ NOTHING = "**Nothing has been measured on a GPU yet.** The goals, for an H100 or
 
 
 def measurements(folder: Path) -> list[tuple[str, dict[str, Any]]]:
-    """(name, report) of every file of a measurement with goals, the latest first."""
+    """(name, report) of every file of a measurement with goals and of all ops, the latest first."""
     found = []
     for path in folder.glob("*.json"):
         report = json.loads(path.read_text(encoding="utf-8"))
-        if report.get("measurement") and verdicts(report):
+        whole = report.get("measurement") and not report["options"]["ops"]
+        if whole and verdicts(report):
             found.append((path.name, report))
     return sorted(found, key=lambda one: one[1]["date"], reverse=True)
 
@@ -76,7 +77,7 @@ def _measured(found: list[tuple[str, dict[str, Any]]]) -> Iterator[str]:
             f"{len(counts) - counts.count(MET) - counts.count(MISSED)} not measured."
         )
         if report.get("cut"):
-            yield f"Cut off by the clock: {'; '.join(report['cut'])}."
+            yield f"Cut off: {'; '.join(report['cut'])}."
         yield ""
         yield "| kernel | goal | result (worst) | goal reached | verdict | where |"
         yield "| --- | --- | --- | --- | --- | --- |"

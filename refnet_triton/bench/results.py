@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -54,7 +56,8 @@ def table(rows: Sequence[Row], each: int | None = None) -> list[str]:
         members = list(family)
         lines += map(line, members[:each])
         if each and len(members) > each:
-            lines.append(f"  ... and {len(members) - each} better rows of this family")
+            more = len(members) - each
+            lines.append(f"  ... and {more} better row{'s' * (more > 1)} of this family")
     return lines
 
 
@@ -135,10 +138,18 @@ def write(path: Path, report: dict[str, Any]) -> None:
 
 
 def place_for(folder: Path, report: dict[str, Any]) -> Path:
-    """folder/<date>-<device>.json, with a number behind it if that is there already."""
+    """folder/<date>-<device>.json, numbered if that name is taken, and taken by a journal from now on.
+
+    Whatever begins with a name takes it: the journal of a run that was lost is all that is left of it.
+    """
     device = report["device"] if report["measurement"] else "no-measurement"
     name = f"{report['date'][:10]}-{re.sub('[^a-z0-9]+', '-', device.lower()).strip('-')}"
     folder.mkdir(parents=True, exist_ok=True)
-    taken = {path.name for path in folder.glob(f"{name}*")}
-    numbered = (name if i == 1 else f"{name}-{i}" for i in range(1, len(taken) + 2))
-    return folder / f"{next(n for n in numbered if f'{n}.json' not in taken)}.json"
+    for number in itertools.count(1):
+        place = folder / f"{name}{f'-{number}' if number > 1 else ''}.json"
+        taken = {path.name.partition(".")[0] for path in folder.glob(f"{name}*")}
+        if place.stem not in taken:
+            with contextlib.suppress(FileExistsError):  # of a run that began at the same moment
+                place.with_suffix(".journal").touch(exist_ok=False)
+                return place
+    raise AssertionError("there is always a next number")

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from refnet_triton.bench.measure import compared
 from refnet_triton.bench.results import ROOT, remarks
 from refnet_triton.bench.suite import Spec, specs
 from refnet_triton.bench.timing import ON_GPU
+from refnet_triton.gpu.clock import Clock
 from refnet_triton.gpu.workers import run_all
 
 # isort: split
@@ -27,12 +29,12 @@ import numpy as np
 from refnet import changes
 from refnet.agreement import all_ops
 from refnet.cases import Case
-from refnet.check import ERROR, Failure, Row, cases_for, check_op, command, new_report, new_seed
+from refnet.check import ERROR, Failure, Row, cases_for, check_op, new_report, new_seed
 from refnet.check import Report as Checked
 from refnet.errors import RefnetError
 from refnet.op import Op
 from refnet.ops import TABLE
-from refnet.report import as_json, read_json, write_html, write_json
+from refnet.report import as_json, plain, read_json, row_as_json, write_html, write_json
 
 NO_RESULT = "no result: the clock cut it off"
 INTERPRETED = ROOT / "docs/results/interpreted.check.json"
@@ -41,6 +43,7 @@ MOST_SHOWN = 15
 ALL, TWO_SMALL, SMOKE = "all", "two small", "smoke"
 
 Report = dict[str, Any]
+Note = Callable[[str, Any], None]  # what has been found, at once: the text of a line, and the facts
 Task = tuple[str, str, int, str]  # op, dtype, seed, which cases
 
 
@@ -78,33 +81,43 @@ def with_error(task: Task, row: Row | None, error: str) -> Row:
     return row
 
 
+def command(part: str, ops: Sequence[Op], seed: int) -> str:
+    """What to type for these rows again.
+
+    >>> command("smoke", [TABLE["relu"], TABLE["relu_vjp"]], 7)
+    'python -m refnet_triton.gpu --parts smoke --ops relu --seed 7'
+    """
+    names = dict.fromkeys((op.primal or op).name for op in ops)
+    chosen = ["--ops", *names] if len(ops) < len(all_ops()) else []
+    words = ["python", "-m", "refnet_triton.gpu", "--parts", part, *chosen, "--seed", str(seed)]
+    return shlex.join(words)
+
+
 def check_all(
     ops: Sequence[Op],
     which: str,
     workers: int,
-    deadline: float,
-    before: Report | None = None,
+    clock: Clock,
+    note: Note,
+    seed: int | None = None,
 ) -> Checked:
-    """Every op in every type; rows in the order of `check`.
-
-    The inputs are those of the check `before`, if there is one to compare with; else drawn anew.
-    """
+    """Every op in every type, each noted as it comes; rows in the order of `check`."""
     triton, start = backend(), time.monotonic()
-    seed = before["seed"] if before else new_seed()
+    seed = new_seed() if seed is None else seed
     dtypes = triton.dtypes if ON_GPU else ("float32", "bfloat16")
-    names = [op.name for op in ops]
-    again = command(names if len(ops) < len(all_ops()) else [], [] if ON_GPU else dtypes,
-                    [triton.name], [], seed, which != ALL)  # fmt: skip
+    again = command("smoke" if which == SMOKE else "check", ops, seed)
     left_out = {"most cases of an op": f"{which} cases are tried"} if which != ALL else {}
     found = new_report([triton], seed, which != ALL, again, left_out)
-    tasks = [(name, dtype, seed, which) for dtype in dtypes for name in names]
+    tasks = [(op.name, dtype, seed, which) for dtype in dtypes for op in ops]
     order = {task[:2]: number for number, task in enumerate(tasks)}
     tasks.sort(key=lambda task: "linear" not in task[0])  # what takes longest goes first
 
     def take(task: Task, row: Row | None, error: str) -> None:
-        found.rows.append(with_error(task, row, error) if error or row is None else row)
+        row = with_error(task, row, error) if error or row is None else row
+        found.rows.append(row)
+        note("", {"row": plain(row_as_json(row, task[2]))})
 
-    for name, dtype, *_ in run_all(checked, tasks, workers, deadline, take):
+    for name, dtype, *_ in run_all(checked, tasks, workers, clock, take):
         found.not_checked[f"{name} on {triton.name} in {dtype}"] = NO_RESULT
     found.rows.sort(key=lambda row: order[row.op, row.dtype])
     found.seconds = time.monotonic() - start
@@ -133,15 +146,22 @@ def write_check(found: Checked, place: Path, before: Report | None = None) -> Re
     return as_json(found, before)
 
 
-def check(ops: Sequence[Op], workers: int, deadline: float, place: Path) -> Report:
+def check(
+    ops: Sequence[Op], workers: int, clock: Clock, note: Note, place: Path, seed: int | None = None
+) -> Report:
     """The check, compared with the interpreted one; a GPU gets the same inputs as that one."""
     before = interpreted()
-    which = ALL if ON_GPU else TWO_SMALL
-    found = check_all(ops, which, workers, deadline, before if ON_GPU else None)
+    if before is not None:
+        names = {op.name for op in ops}
+        before["rows"] = [row for row in before["rows"] if row["op"] in names]
+        seed = before["seed"] if seed is None and ON_GPU else seed
+    found = check_all(ops, ALL if ON_GPU else TWO_SMALL, workers, clock, note, seed)
     return finished(write_check(found, place, before))
 
 
-def smoke(ops: Sequence[Op], workers: int, deadline: float, place: Path) -> Report:
+def smoke(
+    ops: Sequence[Op], workers: int, clock: Clock, note: Note, seed: int | None = None
+) -> Report:
     """Every kernel once in every type: a few cases an op, and products as large as are timed."""
     products = [spec for spec in specs(not ON_GPU, [op.name for op in ops]) if _is_large(spec)]
     large: list[Any] = []
@@ -151,9 +171,10 @@ def smoke(ops: Sequence[Op], workers: int, deadline: float, place: Path) -> Repo
         errors.extend(f"{spec}: {e}" for e in ([error] if error else row.errors))
         if row is not None:
             large.append(row)
+            note("", {"row": row})
 
-    found = as_json(check_all(ops, SMOKE, workers, deadline))
-    cut = run_all(compared, products, workers, deadline, take)
+    found = as_json(check_all(ops, SMOKE, workers, clock, note, seed))
+    cut = run_all(compared, products, workers, clock, take)
     errors += remarks(large)
     return finished(found | {"errors": errors}, [str(spec) for spec in cut])
 
@@ -163,24 +184,27 @@ def _is_large(spec: Spec) -> bool:
 
 
 def finished(found: Report, cut: Sequence[str] = ()) -> Report:
-    """With what the clock cut off."""
+    """With what the clock cut off, and whether what it did not cut off is wrong."""
     late = [what for what, why in found["not_checked"].items() if why == NO_RESULT]
-    return found | {"cut": [*late, *cut]}
+    wrong = not found["ok"] and bool(found["rows"] or not late)
+    return found | {"cut": [*late, *cut], "wrong": wrong}
 
 
 def shown(found: Report, most: int = MOST_SHOWN) -> list[str]:
     """A line for each type, all that is wrong, and what is not as it was when interpreted."""
-    lines = [f"check with seed {found['seed']}: {found['command']}"]
+    lines = [f"again: {found['command']}"]
     for one in found["summary"]:
         counts = {what: one[what] for what in ("passed", "failed", "errors", "missing")}
         lines.append(
             f"{one['backend']} {one['dtype']}: {one['ops']} ops, "
             + ", ".join(f"{n} {what}" for what, n in counts.items() if n)
             + f"; {one['cases']} cases, {one['numbers']:,} numbers; largest error "
-            f"{float(one['ratio']):.2f} of its bound ({one['at']})"
+            f"{float(one['ratio']):.2f} of its bound" + (f" ({one['at']})" if one["at"] else "")
         )
-    if not found["ok"]:
-        lines.append("NOT ALL OF IT IS RIGHT" if found["rows"] else "NOTHING WAS CHECKED")
+    if not found["rows"]:
+        lines.append("NOTHING WAS CHECKED")
+    elif not found["ok"]:
+        lines.append("NOT ALL OF IT IS RIGHT")
     for row in [row for row in found["rows"] if row["status"] != "pass"][:most]:
         message = " ".join(row["message"].split())[-160:]
         lines.append(f"  {row['status'].upper()} {row['op']} {row['dtype']}: {message}")

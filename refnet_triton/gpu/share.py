@@ -55,7 +55,7 @@ class Share:
     ) -> None:
         """Keep this share, less what has been done."""
         share = items[self.number :: self.of]
-        self.note(of=len(items), share=len(share))
+        self.note(of=len(items), share=[item.nodeid for item in share])
         kept = [item for item in share if item.nodeid not in self.done]
         left_out = [item for item in items if item not in set(kept)]
         config.hook.pytest_deselected(items=left_out)

@@ -14,6 +14,7 @@ from refnet.op import Op
 from refnet_triton.bench import goals, host, measure, results, timing, tuning
 from refnet_triton.bench.suite import Spec, suite
 from refnet_triton.bench.timing import ON_GPU
+from refnet_triton.gpu.clock import Clock
 from refnet_triton.gpu.workers import run_all
 
 Report = dict[str, Any]
@@ -33,22 +34,20 @@ def timed(task: Any) -> Any:
     """One task of the benchmark."""
     if isinstance(task, Spec):
         return measure.measure(task)
-    return OTHERS[task]() if task == "host" else OTHERS[task](not ON_GPU)
+    return OTHERS[task](not ON_GPU)
 
 
-def bench(
-    ops: Sequence[Op], workers: int, deadline: float, note: Note, rest: bool = True
-) -> Report:
+def bench(ops: Sequence[Op], workers: int, clock: Clock, note: Note, rest: bool = True) -> Report:
     """The rows that goals are about, and the `rest` after them; each is noted as it comes."""
     names = [op.name for op in ops]
     rows = suite(not ON_GPU, names, goals.GOALS, rest)
     if ON_GPU:
         began = time.monotonic()
-        until = began + WARMING * (deadline - began)
-        cut = run_all(warm, [*(tuning.TILES if rest else ()), *rows], workers, until, _ignore)
+        warming = clock.part(WARMING * clock.left())
+        cut = run_all(warm, [*(tuning.TILES if rest else ()), *rows], workers, warming, _ignore)
         note(f"compiled what the benchmark needs in {time.monotonic() - began:.0f} s"
              + (f"; {len(cut)} rows are left for later" if cut else ""), None)  # fmt: skip
-        note(results.HEAD, None)
+    note(results.HEAD, None)
     found: Report = {"limits": None, "training": {}, "host": {}, "rows": [], "errors": []}
 
     def take(task: Any, result: Any, error: str) -> None:
@@ -64,12 +63,11 @@ def bench(
             found[task] = result
             note(f"{task}: done", {task: result})
         else:
-            if found["limits"]:
-                result.judge(found["limits"])
+            result.judge(found["limits"])
             found["rows"].append(result)
             note(results.line(result), {"row": result})
 
-    cut = run_all(timed, [*OTHERS, *rows], 1, deadline, take)
+    cut = run_all(timed, [*OTHERS, *rows], 1, clock, take)
     found["cut"] = [str(task) for task in cut]
     found["goals"] = goals.judged(found) if ON_GPU else []
     return found
@@ -86,7 +84,7 @@ def _errors(result: Any) -> list[str]:
     return [f"{name}: {error}" for name, error in result.get("errors", {}).items()]
 
 
-def tune(workers: int, deadline: float, note: Note) -> Report:
+def tune(workers: int, clock: Clock, note: Note) -> Report:
     """The best tile for each shape."""
     found: Report = {"tried": [], "best": [], "errors": []}
 
@@ -102,14 +100,14 @@ def tune(workers: int, deadline: float, note: Note) -> Report:
             note(_best(found["best"][-1]), {"tile": best})
 
     shapes = tuning.SHAPES if ON_GPU else [(32, 32, 32)]
-    found["cut"] = [str(s) for s in run_all(tuning.tuned, shapes, min(workers, 1), deadline, take)]
+    found["cut"] = [str(s) for s in run_all(tuning.tuned, shapes, min(workers, 1), clock, take)]
     return found
 
 
 def _best(one: dict[str, Any]) -> str:
     return (
         f"product {one['shape']}: best tile {one['tile']}, {one['refnet_us']:.1f} us, "
-        f"cuBLAS {one['ratio']:.2f} x as long"
+        f"PyTorch's product {one['ratio']:.3g} x as long"
     )
 
 
@@ -122,16 +120,15 @@ def shown(found: Report, each: int = 0) -> list[str]:
     if found["limits"]:
         rates = found["limits"]["flops_per_second"]
         lines.append(
-            f"copy {found['limits']['copy_bytes_per_second'] / 1e12:.2f} TB/s; products "
-            + ", ".join(f"{name} {rate / 1e12:.1f}" for name, rate in rates.items())
+            f"copy {found['limits']['copy_bytes_per_second'] / 1e12:.3g} TB/s; products "
+            + ", ".join(f"{name} {rate / 1e12:.3g}" for name, rate in rates.items())
             + " TFLOP/s"
         )
-    lines += results.table(found["rows"], each) if each else []
+    lines += results.table(found["rows"], each) if each and found["rows"] else []
     lines += [f"  {remark[:170]}" for remark in results.remarks(found["rows"])[:20]]
     lines += shown_errors(found)
-    times = found["training"].get("microseconds", {})
-    costs = {k: v for k, v in found["host"].items() if k != "errors"}
-    for what, numbers in {"host us a call": costs, "training step us": times}.items():
+    for what, part in {"host us a call": "host", "training step us": "training"}.items():
+        numbers = found[part].get("microseconds")
         if numbers:
             lines.append(f"{what}: {', '.join(f'{name} {t:.1f}' for name, t in numbers.items())}")
     return lines + (goals.table(found["goals"]) if found["goals"] else [])

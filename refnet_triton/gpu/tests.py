@@ -2,13 +2,15 @@
 
 Needs pytest and none of its plugins: `refnet_triton.gpu.share` splits the tests and keeps a journal of
 what each one does. A process that is lost, or stands still, costs the test it was at, and goes on behind
-it. When time is up the processes are asked to stop (SIGINT), as Ctrl-C does, before they are ended.
+it. When time is up the processes are asked to stop, as Ctrl-C does, before they are ended. The journals
+lie in NAME.tests until the end; what pytest printed stays in NAME.tests.log.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from typing import Any
 
 from refnet_triton.bench.results import ROOT
 from refnet_triton.bench.timing import ON_GPU
+from refnet_triton.gpu.clock import Clock
 from refnet_triton.gpu.share import read
 from refnet_triton.gpu.workers import MOST_LOST, SILENCE
 
@@ -92,49 +95,53 @@ def running(journal: list[dict[str, Any]]) -> str | None:
     return next((line["test"] for line in reversed(journal) if "test" in line), None)
 
 
-def run(workers: int, deadline: float, log: Path, selected: list[str] | None = None,
+def run(workers: int, clock: Clock, log: Path, selected: list[str] | None = None,
         silence: float = SILENCE) -> dict[str, Any]:  # fmt: skip
     """Run them; what became of each, counted, and everything that went wrong."""
     selected = selected or (SELECTED if ON_GPU else QUICK)
     folder = log.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.iterdir():
-        left_over.unlink()
-    runs = [Run(number, workers, selected, folder) for number in range(workers)]
-    while not all(run.over for run in runs) and time.monotonic() < deadline:
-        time.sleep(0.2)
-        for one in runs:
-            if not one.over:
-                one.watch(silence)
-    cut = [one for one in runs if not one.over]
-    for how in (signal.SIGINT, signal.SIGKILL):
-        for one in cut:
-            if one.process.poll() is None:
-                one.kill(how)
-        until = time.monotonic() + MANNERS
-        while any(one.process.poll() is None for one in cut) and time.monotonic() < until:
-            time.sleep(0.1)
+    folder.mkdir(parents=True)
+    runs: list[Run] = []
+    try:
+        for number in range(workers):
+            runs.append(Run(number, workers, selected, folder))
+        while not all(run.over for run in runs) and clock.left():
+            time.sleep(0.2)
+            for one in runs:
+                if not one.over:
+                    one.watch(silence)
+        cut = [one for one in runs if not one.over]
+    finally:
+        stop(runs)
     with open(log, "wb") as out:
         for one in runs:
             out.write(f"\n===== share {one.share} =====\n".encode() + one.log.read_bytes())
-    found = gathered(runs, bool(cut))
-    for file in folder.iterdir():
-        file.unlink()
-    folder.rmdir()
+    found = gathered(runs, cut)
+    shutil.rmtree(folder)
     return found
 
 
-def gathered(runs: list[Run], cut: bool) -> dict[str, Any]:
-    """The journals of all shares, added up."""
-    selected = 0
+def stop(runs: list[Run]) -> None:
+    """End those that still run: asked first, as Ctrl-C does."""
+    for how in (signal.SIGINT, signal.SIGKILL):
+        going = [one for one in runs if one.process.poll() is None]
+        for one in going:
+            one.kill(how)
+        until = time.monotonic() + MANNERS
+        while any(one.process.poll() is None for one in going) and time.monotonic() < until:
+            time.sleep(0.1)
+
+
+def gathered(runs: list[Run], cut: list[Run]) -> dict[str, Any]:
+    """The journals of all shares, added up; `cut` are the shares that the clock cut off."""
+    selected: dict[str, Run] = {}
     outcomes: dict[str, str] = {}
     failed: dict[str, str] = {}
     reasons: Counter[str] = Counter()
     seconds: Counter[str] = Counter()
     for one in runs:
-        journal = read(one.journal)
-        selected += max((line.get("share", 0) for line in journal), default=0)
-        for line in journal:
+        for line in read(one.journal):
+            selected |= dict.fromkeys(line.get("share", ()), one)
             if "ended" not in line:
                 continue
             name, outcome = line["ended"], line["outcome"]
@@ -148,18 +155,20 @@ def gathered(runs: list[Run], cut: bool) -> dict[str, Any]:
         for name, why in one.lost:
             failed[name], outcomes[name] = why, "failed"
     counts = Counter(outcomes.values())
-    not_run = max(0, selected - len(outcomes))
+    not_run = [name for name in selected if name not in outcomes]
+    uncollected = [one for one in cut if one not in selected.values()]
     errors = [] if selected or cut else ["no test was collected: see the log"]
     return {
-        "selected": selected,
+        "selected": len(selected),
         "counts": dict(counts),
-        "not_run": not_run,
+        "not_run": len(not_run),
         "skipped": dict(reasons.most_common()),
         "failed": failed,
         "slowest": seconds.most_common(20),
-        "cut": [f"{not_run or 'all'} tests"] if cut else [],
+        "cut": [*(name for name in not_run if selected[name] in cut),
+                *(f"all tests of share {one.share}" for one in uncollected)],
         "errors": errors,
-    }
+    }  # fmt: skip
 
 
 def shown(found: dict[str, Any]) -> list[str]:

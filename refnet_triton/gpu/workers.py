@@ -10,14 +10,18 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from refnet_triton.gpu.clock import Clock
+
 SILENCE = 90.0  # seconds that a task may take before its process is taken for lost
 MOST_LOST = 20  # processes; more of them say that the machine is at fault, not a task
+LOOK = 0.5  # seconds between two looks at the clock
 
 Take = Callable[[Any, Any, str], None]
 
@@ -29,7 +33,8 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(function, theirs), daemon=True)
-        self.process.start()
+        with _deaf():
+            self.process.start()
         theirs.close()  # so that its end is noticed here
         self.task: int | None = None
         self.since = time.monotonic()
@@ -57,33 +62,44 @@ class Worker:
         self.pipe.close()
 
 
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """What starts within hears no Ctrl-C and no `kill`: whoever started it is told, and ends it."""
+    ends = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def run_all(
     function: Callable[[Any], Any],
     tasks: Sequence[Any],
     workers: int,
-    deadline: float,
+    clock: Clock,
     take: Take,
     silence: float = SILENCE,
 ) -> list[Any]:
-    """``take(task, function(task), error)`` for all tasks; returns those that time cut off.
+    """``take(task, function(task), error)`` for all tasks; returns those that the clock cut off.
 
     `function` is one that a new process can import. A task whose process ended, or was silent for too
-    long, has an error instead of a result, and another process goes on with the next one.
+    long, has an error instead of a result, and another process goes on with the next one. After
+    `MOST_LOST` of them the tasks that are left have that as their error.
     """
     left = iter(enumerate(tasks))
     crew: list[Worker] = []
     unfinished = dict(enumerate(tasks))
     lost = 0
     try:
-        for _ in range(min(workers, len(tasks))):
+        for _ in range(min(workers, len(tasks)) if clock.left() else 0):
             crew.append(_next(Worker(function), left, tasks))
         while any(worker.task is not None for worker in crew):
-            now = time.monotonic()
-            if now >= deadline:
+            seconds = clock.left()
+            if not seconds:
                 break
             busy = {worker.pipe: worker for worker in crew if worker.task is not None}
-            until = min(deadline, min(w.since for w in busy.values()) + silence)
-            ready = [busy[pipe] for pipe in wait(list(busy), max(0.0, until - now))]  # type: ignore[index]
+            ready = [busy[pipe] for pipe in wait(list(busy), min(LOOK, seconds))]  # type: ignore[index]
             late = [w for w in busy.values() if time.monotonic() - w.since >= silence]
             for worker in [*ready, *(w for w in late if w not in ready)]:
                 answer = (None, f"no result after {silence:.0f} s", True)
@@ -94,7 +110,11 @@ def run_all(
                     worker.stop()
                     crew.remove(worker)
                     if lost > MOST_LOST:
-                        return list(unfinished.values())
+                        for number in list(unfinished):
+                            take(
+                                unfinished.pop(number), None, f"not run: {lost} processes were lost"
+                            )
+                        return []
                     worker = Worker(function)
                     crew.append(worker)
                 _next(worker, left, tasks)

@@ -13,6 +13,7 @@ import math
 import torch
 
 from refnet.ops import TABLE
+from refnet.shapes import require_axes
 from refnet_triton import runtime
 from refnet_triton.memory import contiguous, rounded
 from refnet_triton.ops import activations
@@ -133,11 +134,26 @@ def _stack(x, leading):
     return contiguous(x).view(math.prod(leading), *x.shape[-2:])
 
 
+def as_matrices(a, b):
+    """a and b with the axis of length 1 that a vector lacks: a row on the left, a column on the right."""
+    return (a[None, :] if a.ndim == 1 else a), (b[:, None] if b.ndim == 1 else b)
+
+
+def as_matrix(y, a, b):
+    """y = a @ b with the axes that vectors among a and b left out of it."""
+    if b.ndim == 1:
+        y = y[..., None]
+    return y[..., None, :] if a.ndim == 1 else y
+
+
 def matmul(a, b):
     r"""Y = A B,  y_ij = Σ_k a_ik b_kj"""
     check_tensors("matmul", a, b)
-    _require_fitting(a, b)
-    return _batched_product(a, b, a.dtype)
+    require_axes(tuple(a.shape), tuple(b.shape), "matmul ")
+    p, q = as_matrices(a, b)
+    _require_fitting(p, q)
+    y = _batched_product(p, q, a.dtype)
+    return y.view((*y.shape[:-2], *a.shape[-2:-1], *(b.shape[-1:] if b.ndim > 1 else ())))
 
 
 def _batched_product(a, b, dtype):
@@ -163,8 +179,9 @@ def _transposed(x):
 
 def matmul_vjp(g, a, b, wrt=("a", "b")):
     r"""∂L/∂A = G Bᵀ,  ∂L/∂B = Aᵀ G"""
-    da = _summed_product(g, _transposed(b), a) if "a" in wrt else None
-    db = _summed_product(_transposed(a), g, b) if "b" in wrt else None
+    g, (p, q) = as_matrix(g, a, b), as_matrices(a, b)
+    da = _summed_product(g, _transposed(q), p).view(a.shape) if "a" in wrt else None
+    db = _summed_product(_transposed(p), g, q).view(b.shape) if "b" in wrt else None
     return da, db
 
 

@@ -70,12 +70,14 @@ PIECES = (
         id="memory-for-the-wrong-weights",
         title="Another weight's moments",
         file="refnet/parameters.py",
-        right="new[start : start + variable.size] = old[at : at + variable.size]",
-        wrong="new[start : start + variable.size] = old[start : start + variable.size]",
+        right="for v, start in zip(self.variables, self.offsets, strict=True)\n        ]",
+        wrong="for v, start in zip(self.variables, np.cumsum([0, *(v.size for v in self.variables)]))"
+        "\n        ]",
         story="""
             All weights lie in one vector, and the optimizer's memory beside it. Freezing a layer
-            takes its weights out, so the others move up, and their memory has to move along.
-            Copying without looking where things were gives each weight the moments of a neighbour.
+            takes its weights out, so the others move up, and their memory has to move along. Each
+            weight starts at a multiple of 16 numbers. Adding up the lengths to find it forgets the
+            gaps between them, and gives each weight the moments of a neighbour.
         """,
         symptom="A jolt in the loss after freezing a layer, gone after some hundred steps.",
         test="tests/test_models.py::test_the_memory_of_an_optimizer_follows_the_weights_that_stay",
@@ -127,11 +129,44 @@ PIECES = (
         test="tests/test_random.py::test_dropout_sends_the_gradient_through_the_same_mask[numpy]",
     ),
     Piece(
+        id="layers-of-the-first-floor",
+        title="A layer within a layer",
+        file="refnet/layers/layer.py",
+        right="        return vars(self)\n",
+        wrong="        return self._weights\n",
+        story="""
+            A model asks its layers for their weights, and each knows those it made itself. A block
+            that is written as a layer and holds three others makes none. It computes what it
+            should, so nobody misses them, and the optimizer is never told that they are there.
+        """,
+        symptom="A block of layers that learns nothing, and a summary that counts 0 parameters.",
+        test="tests/test_nested_layers.py::test_what_inner_layers_have_is_the_layers_own[list]",
+    ),
+    Piece(
+        id="weights-taken-away",
+        title="Two models, one layer",
+        file="refnet/models.py",
+        right="        if self._parameters is not None and not self._parameters.in_place():\n"
+        "            self._require_here()\n"
+        "            self._parameters.take_back()\n",
+        wrong="",
+        story="""
+            A model's weights are views of one vector, which the optimizer steps along. A second
+            model over some of the same layers makes a vector of its own, and the layers' weights
+            views of that one. The first model goes on stepping: its vector changes, and no layer
+            reads it any more. It takes no more than an encoder that is cut out of an autoencoder
+            in a callback.
+        """,
+        symptom="The loss stands still from the first callback on; alone, the model learns.",
+        test="tests/test_shared_layers.py::test_a_callback_that_looks_at_the_code_changes_nothing"
+        "[numpy]",
+    ),
+    Piece(
         id="the-same-mask-again",
         title="A generator that never moves on",
-        file="refnet/layers/dropout.py",
-        right='key = TABLE["add"](self.key, [0, 1])',
-        wrong='key = TABLE["add"](self.key, [0, 0])',
+        file="refnet/random.py",
+        right='following = TABLE["add"](key, [0, 1])',
+        wrong='following = TABLE["add"](key, [0, 0])',
         story="""
             A recorded step replays what was recorded, the random numbers too, unless their state
             is part of the record. Captured CUDA graphs had to learn the same. With a frozen mask,
@@ -143,9 +178,9 @@ PIECES = (
     Piece(
         id="two-layers-one-stream",
         title="Two layers that drop the same neurons",
-        file="refnet/layers/dropout.py",
-        right="first = np.array([(seed ^ (stream * 0x9E3779B9)) & 0xFFFFFFFF, 0])",
-        wrong="first = np.array([seed, 0])",
+        file="refnet/random.py",
+        right="return np.array([(seed ^ (stream * 0x9E3779B9)) & 0xFFFFFFFF, 0])",
+        wrong="return np.array([seed, 0])",
         story="""
             One seed for the whole model is good for repeating it, and so each layer is given the
             seed. All of them draw the same numbers then. The stream number is what keeps them
@@ -174,8 +209,8 @@ PIECES = (
         id="shuffled-with-replacement",
         title="A shuffle that loses examples",
         file="refnet/random.py",
-        right='return np.argsort(ops.random.random_bits(next_key(seed), (n,)), kind="stable")',
-        wrong="return ops.random.random_bits(next_key(seed), (n,)) % n",
+        right='return np.argsort(ops.random.random_bits(next_key(seed, "order"), (n,)), kind="stable")',
+        wrong='return ops.random.random_bits(next_key(seed, "order"), (n,)) % n',
         story="""
             n random numbers below n look like a shuffled order and are none: more than a third of
             the examples is missing, and others come twice. Each epoch misses others, so in the

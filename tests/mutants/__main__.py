@@ -1,4 +1,4 @@
-"""python -m tests.mutants [refnet refnet_triton] [--sample N --seed S] [--jobs J] [--file NAME]."""
+"""python -m tests.mutants [refnet refnet_triton above] [--sample N --seed S] [--jobs J] [--file NAME]."""
 
 from __future__ import annotations
 
@@ -11,16 +11,25 @@ from pathlib import Path
 
 from . import report
 from .mutator import Mutant, mutants
-from .runner import ROOT, fingerprint, verdicts, warm_up
+from .runner import ABOVE, ROOT, fingerprint, verdicts, warm_up
 
-SIDES = ("refnet", "refnet_triton")
+SIDES = {
+    "refnet": "refnet/ops",
+    "refnet_triton": "refnet_triton/ops",
+    "above": "refnet, above the ops",
+}
 ALIVE = {"outcome": "survived"}  # what has not been tried
 
 
 def all_mutants(side: str, only: str) -> dict[str, list[Mutant]]:
-    """The mutants of each op file of a side."""
+    """The mutants of each file of a side."""
     found = {}
-    for file in sorted((ROOT / side / "ops").glob("*.py")):
+    folder = ROOT / "refnet"
+    parts = [folder / f"{name}.py" for name in ABOVE]
+    files = [*(file for file in parts if file.exists()), *folder.glob("layers/*.py")]
+    if side != "above":
+        files = [*(ROOT / side / "ops").glob("*.py")]
+    for file in sorted(files):
         path = file.relative_to(ROOT).as_posix()
         if file.stem != "__init__" and only in ("", file.stem):
             found[path] = mutants(file.read_text(), path)
@@ -61,10 +70,10 @@ def judge(side: str, only: str, sample: int, seed: int, jobs: int, results: Path
 def main() -> None:
     """Judge the mutants that have no verdict yet, then write the page."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    parser.add_argument("sides", nargs="*", help="refnet, refnet_triton; default: both")
+    parser.add_argument("sides", nargs="*", help=f"{', '.join(SIDES)}; default: all")
     parser.add_argument("--sample", type=int, default=0, help="so many of each side; default: all")
     parser.add_argument("--seed", type=int, default=0, help="which ones a sample takes")
-    parser.add_argument("--file", default="", help="one op file only, such as softmax")
+    parser.add_argument("--file", default="", help="one file only, such as softmax")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "mutants.md")
     parser.add_argument(
@@ -75,13 +84,15 @@ def main() -> None:
     )
     given = parser.parse_args()
     if unknown := set(given.sides) - set(SIDES):
-        parser.error(f"sides are {' and '.join(SIDES)}, got {', '.join(sorted(unknown))}")
+        parser.error(f"sides are {', '.join(SIDES)}, got {', '.join(sorted(unknown))}")
     given.results.parent.mkdir(parents=True, exist_ok=True)
     warm_up()
     for side in given.sides or SIDES:
         judge(side, given.file, given.sample, given.seed, given.jobs, given.results)
-    made = {path: found for side in SIDES for path, found in all_mutants(side, "").items()}
-    keys = {path: [key(mutant) for mutant in found] for path, found in made.items()}
+    keys = {
+        title: {path: [*map(key, found)] for path, found in all_mutants(side, "").items()}
+        for side, title in SIDES.items()
+    }
     given.page.write_text(report.page(keys, report.read(given.results), given.seed))
     print(f"refnet: wrote {given.page}")
 

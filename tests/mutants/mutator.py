@@ -1,4 +1,4 @@
-"""Mutants: copies of an op file with one small fault each.
+"""Mutants: copies of a file with one small fault each.
 
 A mutant is one edit of the text, found by walking the syntax tree: a `+` that becomes `-`, a `<` that
 becomes `<=`, a number that is one too large, a minus sign or a mask that is gone. Left alone is what does
@@ -108,10 +108,10 @@ def is_op(node: ast.stmt) -> bool:
 
 
 def definitions(tree: ast.Module) -> dict[str, ast.stmt]:
-    """The functions and constants of a module by name."""
+    """The functions, classes and constants of a module by name."""
     found: dict[str, ast.stmt] = {}
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             found[node.name] = node
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             found[node.targets[0].id] = node
@@ -241,9 +241,11 @@ def _call_edits(node: ast.Call, text: _Text) -> Iterator[tuple[str, int, int, st
 
 
 def _skipped(node: ast.AST) -> bool:
-    """Errors and what is said in them."""
+    """Errors and what is said in them; what only a type checker reads."""
     if isinstance(node, ast.Call):
         return ast.unparse(node.func).rpartition(".")[2].endswith("Error")
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) == "TYPE_CHECKING"
     return isinstance(node, (ast.Raise, ast.JoinedStr, ast.Import, ast.ImportFrom))
 
 

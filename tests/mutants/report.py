@@ -14,9 +14,9 @@ Row = dict[str, Any]
 
 HEAD = """# Do the tests notice?
 
-One small fault at a time is put into an op file: a `+` becomes `-`, a `<` becomes `<=`, a number is one
+One small fault at a time is put into a file: a `+` becomes `-`, a `<` becomes `<=`, a number is one
 too large, a minus sign, a statement or a mask is gone, two arguments change places, `max` stands for
-`min`. The tests of the ops concerned run on each such *mutant*. A test that fails, an import that fails,
+`min`. The tests concerned run on each such *mutant*. A test that fails, an import that fails,
 a crash, or a test that takes more than a minute *kills* it. A mutant that *survives* is either no fault
 at all (it computes the same, or as well; the reason stands below) or shows a test that is missing.
 
@@ -24,7 +24,9 @@ Docstrings, decorators (cases, bounds, kinks), type hints, errors and `strict=Tr
 are the functions of `refnet/ops` that only cases and bounds use. Kernels run in Triton's interpreter, in
 its sizes and in those of a GPU, with every load and store guarded; what the compiler makes of them is not
 judged here. Of the test files, those run that try ops one by one (`test_table.py`, `test_twins.py`,
-`test_shapes.py`, `test_addresses.py`) and those that belong to the op file; not all.
+`test_shapes.py`, `test_addresses.py`) and those that belong to the op file; not all. What stands above
+the ops (losses, metrics, tensors, back-propagation, layers, parameters, training, models) is tried with
+NumPy's tests alone.
 
 `make mutants` writes this page. This one: {date}, commit {commit}{dirty}.
 """
@@ -56,21 +58,20 @@ def why(row: Row) -> str:
     return next((reason for reason, names in REASONS.items() if name(row) in names), "")
 
 
-def page(made: dict[str, list[str]], known: dict[str, Row], seed: int) -> str:
-    """The page, of the keys of all mutants of each file and the verdicts there are."""
-    tried = {path: [known[key] for key in keys if key in known] for path, keys in made.items()}
+def page(made: dict[str, dict[str, list[str]]], known: dict[str, Row], seed: int) -> str:
+    """The page, of the keys of all mutants of each file of each side, and the verdicts there are."""
     parts = [HEAD.format(date=datetime.date.today(), **_commit())]
-    for side in dict.fromkeys(path.partition("/")[0] for path in made):
-        paths = [path for path in made if path.startswith(f"{side}/")]
-        rows = [row for path in paths for row in tried[path]]
-        count = sum(len(made[path]) for path in paths)
-        parts.append(f"\n## {side}/ops\n\n")
+    for title, files in made.items():
+        tried = {path: [known[key] for key in keys if key in known] for path, keys in files.items()}
+        rows = [row for those in tried.values() for row in those]
+        count = sum(map(len, files.values()))
+        parts.append(f"\n## {title}\n\n")
         if len(rows) < count:
             parts.append(f"A random sample (seed {seed}): {len(rows)} of {count} mutants.\n")
         else:
             parts.append(f"All {count} mutants.\n")
         parts.append(TABLE)
-        parts += [_line(f"`{Path(path).name}`", len(made[path]), tried[path]) for path in paths]
+        parts += [_line(f"`{Path(path).name}`", len(files[path]), tried[path]) for path in files]
         parts.append(_line("all", count, rows))
         alive = [row for row in rows if row["outcome"] == "survived"]
         parts.append(_survivors("Survivors without a reason", [r for r in alive if not why(r)]))

@@ -51,6 +51,29 @@ BY_FILE = {
     "shape": ("test_errors.py", "test_tensor.py"),
     "softmax": ("test_known_values.py",),
 }
+#: tests of the files above the ops, the nearest first
+ABOVE = {
+    "backpropagation": ("test_tensor.py", "test_graph.py", "test_session.py"),
+    "layers": ("test_layers.py", "test_models.py"),
+    "losses": ("test_losses.py", "test_models.py"),
+    "metrics": ("test_metrics.py", "test_models.py"),
+    "models": ("test_models.py", "test_callbacks.py"),
+    "operators": ("test_tensor.py", "test_indexing.py", "test_creation.py"),
+    "parameters": ("test_models.py", "test_optimizers.py", "test_backends.py"),
+    "tensor": ("test_tensor.py", "test_creation.py", "test_session.py", "test_models.py"),
+    "training": ("test_models.py", "test_callbacks.py"),
+}
+#: for what is still alive above the ops
+ABOVE_LAST = (
+    "test_layers.py",
+    "test_losses.py",
+    "test_metrics.py",
+    "test_optimizers.py",
+    "test_errors.py",
+    "test_known_values.py",
+    "test_graph.py",
+    "test_trainings.py",
+)
 #: for what is still alive
 LAST = (
     "test_completeness.py",
@@ -102,10 +125,19 @@ def _callers(names: set[str], nodes: dict[str, ast.stmt]) -> set[str]:
     return reached
 
 
-class Chosen:
-    """A pytest plugin: of the tests that go op by op, those of some ops; the others as they are."""
+def above(path: str) -> str:
+    """Which part above the ops a file is of: "models", "layers" ...; "" for a file of ops."""
+    side, *folders = Path(path).with_suffix("").parts
+    return folders[0] if side == "refnet" and folders[0] in ABOVE else ""
 
-    def __init__(self, side: str, ops: frozenset[str], log: Path) -> None:
+
+class Chosen:
+    """A pytest plugin: of the tests that go op by op, those of some ops; the others as they are.
+
+    Without `ops` all tests that need no kernel.
+    """
+
+    def __init__(self, side: str, ops: frozenset[str] | None, log: Path) -> None:
         self.side, self.ops, self.log = side, ops, log
         self.first_failure = ""
 
@@ -115,6 +147,8 @@ class Chosen:
         items[:] = sorted(filter(self.keeps, items), key=order)
 
     def keeps(self, item: pytest.Item) -> bool:
+        if self.ops is None:
+            return not needs_triton(item)
         if self.side == "refnet_triton" and not needs_triton(item):
             return False
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
@@ -224,13 +258,20 @@ def _run(path: str, mutant: Mutant | None, log: Path) -> int:
     if mutant:
         copy = log.with_name(f"{log.stem}_{stem}.py")
         copy.write_text(mutant.apply(source))
-        sys.meta_path.insert(0, Instead(path.removesuffix(".py").replace("/", "."), copy))
-        ops = ops_concerned(side, path, mutant.function)
+        module = path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        sys.meta_path.insert(0, Instead(module, copy))
+    if part := above(path):
+        ops, groups = None, [(name,) for name in (*ABOVE[part], *ABOVE_LAST)]
     else:
-        ops = frozenset(_trees("refnet")[stem])
+        ops = (
+            ops_concerned(side, path, mutant.function)
+            if mutant
+            else frozenset(_trees("refnet")[stem])
+        )
+        groups = [*((name,) for name in BY_OP[side]), (*BY_FILE[stem], *LAST)]
     os.chdir(ROOT)
     code = 0
-    for files in (*((name,) for name in BY_OP[side]), (*BY_FILE[stem], *LAST)):
+    for files in groups:
         plugin = Chosen(side, ops, log)
         arguments = [str(ROOT / "tests" / name) for name in dict.fromkeys(files)]
         code = int(
