@@ -58,8 +58,8 @@ class Fitted:
         return self.function(*inputs, **attributes)
 
     def _require_types(self, specs: list[Spec], attributes: dict[str, Any]) -> None:
-        types = [spec.dtype for spec in specs]
-        if types != (expected := promoted(self.op, specs, attributes)):
+        types = tuple([spec.dtype for spec in specs])
+        if types != (expected := promoted(self.op, types, attributes)):
             raise DTypeError(
                 f"{self.op.name} computes with {', '.join(expected)}, got {', '.join(types)}"
             )

@@ -187,7 +187,7 @@ class Op:
         """Shape and type of each result, from those of the inputs; a ShapeError if they do not fit."""
         attributes = {**self.attributes, **attributes}
         try:
-            types = promoted(self, specs, attributes)
+            types = promoted(self, [s.dtype for s in specs], attributes)
             specs = [Spec(s.shape, t) for s, t in zip(specs, types, strict=True)]
             if self.primal is not None:
                 require_results(self, specs, attributes)

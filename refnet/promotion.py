@@ -26,7 +26,8 @@ through it. So the functions of all backends get one type, and give the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,11 +41,10 @@ if TYPE_CHECKING:
 
 OWN = ("labels", "indices", "key")  # inputs that keep their type, whatever stands beside them
 TRUTHS = ("condition", "mask")
-PRODUCTS = ("matmul", "linear")
+OF_FLOATS = ("linear", "sum_to")  # neurons; what serves gradients
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 NARROW = {"bool", "int8", "uint8"}  # their numbers are numbers of bfloat16
-
-_of_floats: dict[Op, bool] = {}  # what `_makes_floats` found out
+WEAK = (bool, int, float)  # Python's numbers: among types, they stand for themselves
 
 
 def common(dtypes: Sequence[str]) -> str:
@@ -74,99 +74,125 @@ def castable(source: str, target: str) -> bool:
     return np.can_cast(source, target, "same_kind")
 
 
-def meets(op: Op, count: int) -> list[bool]:
-    """Which of `count` inputs are brought to one type."""
-    apart = {*OWN, *TRUTHS, *op.shape_of, *(op.primal.outputs[1:] if op.primal else ())}
-    free = bool(op.writes) or "dtype" in op.attributes
-    return [not free and name not in apart for name in op.names(count)]
+def promoted(op: Op, given: Sequence[Any], attributes: Attributes) -> tuple[str, ...]:
+    """The types in which an op takes inputs; a DTypeError if it takes no such.
 
-
-def promoted(
-    op: Op, specs: Sequence[Spec], attributes: Attributes, weak: Mapping[int, Any] | None = None
-) -> list[str]:
-    """The types in which an op takes inputs of these types; a DTypeError if it takes no such.
-
-    `weak` has the Python numbers among the inputs, by their places; their specs do not count.
+    `given` has for each input the name of its type, or the input itself if it is a Python number.
     """
-    names, joined = op.names(len(specs)), _joined(op, len(specs))
-    weak = weak or {}
+    kinds = tuple([x if isinstance(x, str) else type(x) for x in given])
+    if op.name in COMPARISONS:
+        kinds = _with_room(kinds, given)
+    known = tuple([(name, value, type(value)) for name, value in attributes.items()])
+    try:
+        hash(known)
+    except TypeError:  # a list or a slice
+        return _promoted.__wrapped__(op, kinds, known, config.floatx())
+    return _promoted(op, kinds, known, config.floatx())
+
+
+@functools.lru_cache(maxsize=4096)
+def _promoted(
+    op: Op, kinds: tuple[Any, ...], attributes: tuple[Any, ...], floatx: str
+) -> tuple[str, ...]:
+    """`promoted`, worked out once for each op, types and attributes."""
+    names = op.names(len(kinds))
+    alone = ["bool" if n in TRUTHS else _alone(k, floatx) for n, k in zip(names, kinds, strict=True)]
     if op.writes:
-        _require_castable(op, names, specs)
-    together = [s.dtype for i, s in enumerate(specs) if joined[i] and i not in weak]
-    together = _with_numbers(op, together, [x for i, x in weak.items() if joined[i]])
-    if together and not all(map(is_float, together)):
-        floats = any(map(_is_fraction, attributes.values())) or _makes_floats(op, specs, attributes)
-        if floats or (op.name in PRODUCTS and any(map(is_float, together))):
-            together = [t if is_float(t) else config.floatx() for t in together]
-    target = common(together) if together else ""
-    own = (_alone(weak[i]) if i in weak else s.dtype for i, s in enumerate(specs))
-    return [
-        target if meets else "bool" if name in TRUTHS else dtype
-        for name, dtype, meets in zip(names, own, joined, strict=True)
-    ]
+        _require_castable(op, names, alone)
+    joins = _joined(op, names)
+    numbers = [k for k, join in zip(kinds, joins, strict=True) if join and k in WEAK]
+    arrays = [k for k, join in zip(kinds, joins, strict=True) if join and k not in WEAK]
+    if not (arrays or numbers):
+        return tuple(alone)
+    if not arrays:
+        arrays, numbers = [_alone(k, floatx) for k in numbers], []
+    if not all(map(is_float, arrays)) and _is_of_floats(op, arrays, alone, joins, attributes):
+        arrays = [t if is_float(t) else floatx for t in arrays]
+    target = _meeting(op, arrays, numbers, floatx)
+    return tuple(target if join else t for t, join in zip(alone, joins, strict=True))
 
 
-def _joined(op: Op, count: int) -> list[bool]:
-    """Which of `count` inputs are brought to one type."""
+def _alone(kind: Any, floatx: str) -> str:
+    """The type of an input that meets no other."""
+    return {bool: "bool", int: "int64", float: floatx}.get(kind, kind)
+
+
+def _joined(op: Op, names: Sequence[str]) -> list[bool]:
+    """Which inputs are brought to one type."""
     kept = op.primal.outputs[1:] if op.primal else ()  # in the precision they were computed in
     apart = {*OWN, *TRUTHS, *op.shape_of, *kept}
     free = bool(op.writes) or "dtype" in op.attributes
-    return [not free and name not in apart for name in op.names(count)]
+    return [not free and name not in apart for name in names]
 
 
-def _with_numbers(op: Op, dtypes: list[str], numbers: Sequence[Any]) -> list[str]:
-    """The types that meet where arrays of `dtypes` meet Python numbers: these weigh nothing, as a rule."""
-    if not dtypes:
-        return [_alone(x) for x in numbers]
-    there = common(dtypes)
-    for x in numbers:
-        if is_float(there) or isinstance(x, bool):
-            continue
-        if isinstance(x, float):
-            return ["float64" if op.name in COMPARISONS else config.floatx()]
-        if there == "bool" or (op.name in COMPARISONS and not _holds(there, x)):
-            dtypes = [*dtypes, "int64"]
-    return dtypes
+def _meeting(op: Op, arrays: Sequence[str], numbers: Sequence[Any], floatx: str) -> str:
+    """The type of arrays of these types and Python numbers, which are weak."""
+    there = common(arrays)
+    if op.name in COMPARISONS and is_float(there) and not any(map(is_float, arrays)):
+        raise DTypeError(
+            f"{op.name} of {' and '.join(arrays)}: no type holds the integers of both. Cast one first"
+        )
+    if is_float(there) or not numbers:
+        return there
+    if float in numbers:
+        return "float64" if op.name in COMPARISONS else floatx
+    return "int64" if there == "bool" and int in numbers else there
 
 
-def _alone(x: Any) -> str:
-    """The type of a Python number that meets no array."""
-    return config.floatx() if isinstance(x, float) else str(np.asarray(x).dtype)
+def _with_room(kinds: tuple[Any, ...], given: Sequence[Any]) -> tuple[Any, ...]:
+    """Where integers are compared with a Python integer that their type does not hold: its own type."""
+    arrays = [k for k in kinds if k not in WEAK]
+    if int not in kinds or not arrays or is_float(there := common(arrays)) or there == "bool":
+        return kinds
+    least, most = np.iinfo(there).min, np.iinfo(there).max
+    return tuple(
+        k if k is not int or least <= x <= most else str(np.asarray(x).dtype)
+        for k, x in zip(kinds, given, strict=True)
+    )
 
 
-def _holds(dtype: str, x: int) -> bool:
-    return bool(np.iinfo(dtype).min <= x <= np.iinfo(dtype).max)
-
-
-def _require_castable(op: Op, names: Sequence[str], specs: Sequence[Spec]) -> None:
-    target = specs[0].dtype
-    for name, spec in zip(names, specs, strict=True):
-        if not castable(spec.dtype, target) or (name in op.writes and spec.dtype != target):
+def _require_castable(op: Op, names: Sequence[str], dtypes: Sequence[str]) -> None:
+    target = dtypes[0]
+    for name, dtype in zip(names, dtypes, strict=True):
+        if not castable(dtype, target) or (name in op.writes and dtype != target):
             raise DTypeError(
-                f"{op.name}: {names[0]} holds {target}, and {name} {spec.dtype} cannot be stored there"
+                f"{op.name}: {names[0]} holds {target}, and {name} {dtype} cannot be stored there"
             )
+
+
+def _is_of_floats(
+    op: Op,
+    arrays: Sequence[str],
+    alone: Sequence[str],
+    joins: Sequence[bool],
+    attributes: tuple[Any, ...],
+) -> bool:
+    """Whether an op takes these arrays, integers among them, as floats."""
+    if op.primal is not None or op.file == "activations" or op.name in OF_FLOATS:
+        return True
+    if any(_is_fraction(value) for _, value, _ in attributes):
+        return True
+    if op.name == "matmul" and any(map(is_float, arrays)):
+        return True
+    given = {name: value for name, value, _ in attributes}
+    return _makes_floats(op, ["int64" if join else t for t, join in zip(alone, joins, strict=True)], given)
 
 
 def _is_fraction(value: Any) -> bool:
     return isinstance(value, float) and np.isfinite(value) and not value.is_integer()
 
 
-def _makes_floats(op: Op, specs: Sequence[Spec], attributes: Attributes) -> bool:
-    """Whether an op computes in floats: activations and gradients do, and whose formula says so."""
-    if op.primal is not None or op.file == "activations":
-        return True
-    if op not in _of_floats:
-        joined = _joined(op, len(specs))
-        kinds = ["int64" if meet else s.dtype for s, meet in zip(specs, joined, strict=True)]
-        ones = [number(kind, len(s.shape)) for kind, s in zip(kinds, specs, strict=True)]
+def _makes_floats(op: Op, dtypes: Sequence[str], attributes: Attributes) -> bool:
+    """Whether the formula does, for matrices of one number each."""
+    ones = [number("float32" if t == "bfloat16" else t, 2) for t in dtypes]
+    for given in (attributes, {}):  # without, where they are not for such matrices
         try:
             with np.errstate(all="ignore"):
-                y = op.function(*ones, **attributes)
-        except (ValueError, IndexError, TypeError):  # attributes that are not for one number
-            return False
-        y = y[0] if isinstance(y, tuple) else y
-        _of_floats[op] = np.asarray(y).dtype.kind == "f"
-    return _of_floats[op]
+                y = op.function(*ones, **given)
+        except (ValueError, IndexError, TypeError):
+            continue
+        return np.asarray(y[0] if isinstance(y, tuple) else y).dtype.kind == "f"
+    return False
 
 
 # -- arrays ----------------------------------------------------------------------------------------
@@ -175,10 +201,11 @@ def _makes_floats(op: Op, specs: Sequence[Spec], attributes: Attributes) -> bool
 def promoted_arrays(op: Op, inputs: Sequence[Any], attributes: Attributes) -> Sequence[Any]:
     """NumPy arrays, lists and numbers as arrays of the types in which the op takes them."""
     kinds = {getattr(x, "dtype", None) for x in inputs}
-    if len(kinds) == 1 and getattr(kinds.pop(), "kind", "") == "f":
+    if len(kinds) == 1 and not op.writes and getattr(kinds.pop(), "kind", "") == "f":
         return inputs
-    weak = {i: x for i, x in enumerate(inputs) if type(x) in (bool, int, float)}
     arrays = [x if isinstance(x, np.ndarray) else np.asarray(x) for x in inputs]
-    specs = [Spec(x.shape, str(x.dtype)) for x in arrays]
-    types = promoted(op, specs, attributes, weak)
+    given = [
+        x if type(x) in WEAK else str(a.dtype) for x, a in zip(inputs, arrays, strict=True)
+    ]
+    types = promoted(op, given, attributes)
     return [x.astype(t, copy=False) for x, t in zip(arrays, types, strict=True)]

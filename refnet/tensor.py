@@ -477,26 +477,44 @@ def _operands(
     op: Op, inputs: Sequence[Any], attributes: dict[str, Any], backend: Backend
 ) -> tuple[Tensor, ...]:
     """The inputs as tensors of the types that the op computes in: see `refnet.promotion`."""
-    weak = {i: x for i, x in enumerate(inputs) if isinstance(x, bool | int | float)}
-    tensors = [x if i in weak else lift(x, backend, None) for i, x in enumerate(inputs)]
-    if not weak and not op.writes:
-        kinds = {t.spec.dtype if t.value is None else t.value.dtype for t in tensors}
-        if len(kinds) == 1 and _of_floats(kinds.pop()):
-            return tuple(tensors)
-    specs = [Spec((), "") if i in weak else t.spec for i, t in enumerate(tensors)]
-    types = promoted(op, specs, attributes, weak)
+    kinds = set()
+    for x in inputs:  # at every call: as little as possible
+        if not isinstance(x, Tensor) or x.value is None:
+            break
+        kinds.add(x.value.dtype)
+    else:
+        if len(kinds) == 1 and not op.writes and _is_of_floats(*kinds):
+            return tuple(inputs)
+    return _promoted(op, inputs, attributes, backend)
+
+
+def _promoted(
+    op: Op, inputs: Sequence[Any], attributes: dict[str, Any], backend: Backend
+) -> tuple[Tensor, ...]:
+    found: list[Any] = []
+    given: list[Any] = []
+    for x in inputs:
+        if isinstance(x, (bool, int, float)):
+            x = float(x) if isinstance(x, float) else x  # one of NumPy's is as weak
+            given.append(x)
+        else:
+            x = x if isinstance(x, Tensor) else lift(x, backend)
+            given.append(x.dtype)
+        found.append(x)
     return tuple(
-        tensor(x, types[i], backend=backend)
-        if i in weak
-        else x
-        if x.dtype == types[i]
-        else TABLE["cast"](x, dtype=types[i])
-        for i, x in enumerate(tensors)
+        [_as_type(x, dtype, backend) for x, dtype in zip(found, promoted(op, given, attributes), strict=True)]
     )
 
 
+def _as_type(x: Any, dtype: str, backend: Backend) -> Tensor:
+    """A tensor, or a Python number, as a tensor of a type. A cast is recorded."""
+    if not isinstance(x, Tensor):
+        return tensor(x, dtype, backend=backend)
+    return x if x.dtype == dtype else TABLE["cast"](x, dtype=dtype)
+
+
 @functools.cache
-def _of_floats(dtype: Any) -> bool:
+def _is_of_floats(dtype: Any) -> bool:
     """Whether a backend's type, or the name of one, is one of floats."""
     return is_float(str(dtype).removeprefix("torch."))
 
@@ -562,8 +580,8 @@ def _run(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> tup
     return values if isinstance(values, tuple) else (values,)
 
 
-def lift(x: Any, backend: Backend, like: Tensor | None) -> Tensor:
-    """A constant as a tensor; a Python number takes the float type of the tensor it meets."""
+def lift(x: Any, backend: Backend, dtype: str | None = None) -> Tensor:
+    """A constant as a tensor of a backend; a Python number in the type that is given."""
     if isinstance(x, Tensor):
         return x if x.backend is backend else tensor(x, backend=backend)
     owner = backends.backend_of(x)
@@ -572,11 +590,7 @@ def lift(x: Any, backend: Backend, like: Tensor | None) -> Tensor:
             f"got an array of the {owner.name} backend beside tensors of the {backend.name} backend: "
             f"convert it with refnet.tensor(x, backend={backend.name!r})"
         )
-    dtype = None
-    if isinstance(x, (bool, int, float)) and like is not None:
-        weak_float = isinstance(x, float) or like.dtype.startswith(("float", "bf"))
-        dtype = like.dtype if weak_float and not like.dtype.startswith(("int", "bool")) else None
-    return tensor(x, dtype, backend=backend)
+    return tensor(x, dtype if isinstance(x, (bool, int, float)) else None, backend=backend)
 
 
 def recorded(outputs: Iterable[Tensor], given: Iterable[Tensor] = ()) -> list[Node]:

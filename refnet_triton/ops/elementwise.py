@@ -70,7 +70,7 @@ def divide_vjp(g, a, b):
     return summed(_divide_gradients, g, a, b)
 
 
-@pointwise
+@pointwise(floats=True)
 def power(a, b):
     r"""y = aᵇ. NaN for a negative base with an exponent that is not whole."""
     return mathematics.power(a, b)
