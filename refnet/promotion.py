@@ -16,7 +16,7 @@ labels, positions, keys; what gives its    each its own
 shape alone
 conditions, masks                          bool
 what an update rule reads                  its own, if it may be stored as what is overwritten: floats
-                                           are not stored as integers
+                                           are not stored as integers, which `assign` alone overwrites
 =========================================  =========================================================
 
 An op of floats is one whose formula makes floats of integers. An array of another type than the one in
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 OWN = ("labels", "indices", "key")  # inputs that keep their type, whatever stands beside them
 TRUTHS = ("condition", "mask")
-OF_FLOATS = ("linear", "sum_to")  # neurons; what serves gradients
+OF_FLOATS = ("linear", "dropout", "sum_to")  # neurons; what serves gradients
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 NARROW = {"bool", "int8", "uint8"}  # their numbers are numbers of bfloat16
 WEAK = (bool, int, float)  # Python's numbers: among types, they stand for themselves
@@ -153,6 +153,8 @@ def _with_room(kinds: tuple[Any, ...], given: Sequence[Any]) -> tuple[Any, ...]:
 
 def _require_castable(op: Op, names: Sequence[str], dtypes: Sequence[str]) -> None:
     target = dtypes[0]
+    if op.name != "assign" and not is_float(target):
+        raise DTypeError(f"{op.name} updates floats, got {names[0]} of {target}")
     for name, dtype in zip(names, dtypes, strict=True):
         if not castable(dtype, target) or (name in op.writes and dtype != target):
             raise DTypeError(

@@ -158,9 +158,11 @@ def by_name(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[S
             seen = spec.shape if name in op.writes else broadcast(target, spec.shape)
             if not agree(target, seen):
                 raise ShapeError(f"{name} of shape {spec.shape} does not fit {target}")
+    if op.writes:
+        return [named[name] for name in op.outputs]
     shapes = []
     for name in op.outputs:
-        source = name if op.writes else name[1:] if op.primal else ""
+        source = name[1:] if op.primal else ""
         if source in named:
             shapes.append(named[source].shape)
         else:

@@ -115,7 +115,8 @@ def complaint(op, inputs, types, attributes, backend):
                 return f"{types}: {y} is not {right}"
             continue
         finite = np.nan_to_num(np.asarray(right), posinf=1, neginf=1)
-        near = 16 * EPSILON[kind] * max(1, np.max(np.abs(finite), initial=0))
+        coarsest = max(EPSILON[t] for t in (kind, *types) if is_float(t)) if op.writes else EPSILON[kind]
+        near = 16 * coarsest * max(1, np.max(np.abs(finite), initial=0))
         with np.errstate(all="ignore"):
             same = np.allclose(np.float64(y), right, rtol=0, atol=near, equal_nan=True)
         if not same:
