@@ -143,12 +143,12 @@ WORDS: dict[str, dict[str, str]] = {
 def explain(module: str) -> None:
     """Give a module a ``__getattr__`` that explains what it is asked for and does not have."""
     here = vars(sys.modules[module])
-    here["__getattr__"] = functools.partial(_missing_from, module)
 
+    def asked(name: str) -> Any:
+        known = here.get("__all__") or (n for n in here if _made(here[n], module))
+        raise missing(module, name, known)
 
-def _missing_from(module: str, name: str) -> Any:
-    here = vars(sys.modules[module])
-    raise missing(module, name, here.get("__all__") or [n for n in here if _made(here[n], module)])
+    here["__getattr__"] = asked
 
 
 def _made(thing: Any, module: str) -> bool:
@@ -165,26 +165,31 @@ class Explained:
     if not TYPE_CHECKING:  # a type checker knows what is missing
 
         def __getattr__(self, name: str) -> Any:
-            owner = next((c.__name__ for c in type(self).__mro__ if c.__name__ in WORDS), "")
-            kind = type(self).__name__
-            raise missing(owner, name, dir(type(self)), kind)
+            if name[0] == "_":  # the quick way: np.asarray asks each tensor for three of these
+                raise AttributeError(f"{type(self).__name__} has no {name}")
+            raise MissingNameError(_missing_from(type(self), name))
 
 
-def missing(owner: str, name: str, known: Iterable[str], kind: str = "") -> AttributeError:
-    """The error for a name that an owner, a module or a class of objects, does not have.
+@functools.lru_cache(maxsize=256)
+def _missing_from(kind: type, name: str) -> str:
+    owner = next((c.__name__ for c in kind.__mro__ if c.__name__ in WORDS), "")
+    return _explanation(owner, name, dir(kind), kind.__name__)
+
+
+def missing(module: str, name: str, known: Iterable[str]) -> AttributeError:
+    """The error for a name that a module does not have.
 
     >>> missing("refnet", "GradientTape", [])
     MissingNameError('refnet has no GradientTape: every tensor records what made it, without a tape: \
 refnet.gradients(loss, [w])')
     """
-    if name.startswith("_"):  # Python, NumPy and IPython ask for many of these
-        return AttributeError(f"{kind or owner} has no {name}")
-    public = tuple(n for n in known if n[0] != "_")
-    return MissingNameError(_message(owner, name, public, kind or owner))
+    if name[0] == "_":  # Python and IPython ask for many of these
+        return AttributeError(f"{module} has no {name}")
+    return MissingNameError(_explanation(module, name, known, module))
 
 
-@functools.lru_cache(maxsize=256)
-def _message(owner: str, name: str, known: tuple[str, ...], kind: str) -> str:
+def _explanation(owner: str, name: str, known: Iterable[str], kind: str) -> str:
+    known = [n for n in known if n[0] != "_"]
     for names, sentence in WORDS.get(owner, {}).items():
         if name in names.split():
             return f"{kind} has no {name}: {sentence}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from refnet import config
+from refnet import config, pairing
 from refnet.errors import ArgumentError, DataError, DTypeError
 from refnet.random import permutation
 from refnet.tensor import Tensor
@@ -45,6 +47,19 @@ class Examples:
             raise ArgumentError(f"validation_split={share} of {len(self)} examples leaves none")
         return self._rows(slice(None, at)), self._rows(slice(at, None))
 
+    def weighed_by_class(
+        self, class_weight: Mapping[int, float], losses_shape: tuple[int, ...], outputs: int | None
+    ) -> Examples:
+        """The same examples, each weighed by its class too; in a sequence, each element by its own.
+
+        `losses_shape` is the shape of the losses, and of the weights; `outputs` the length of a row.
+        """
+        assert self.y is not None
+        weights = _class_weights(class_weight, self.y, losses_shape, outputs)
+        if self.weights is not None:
+            weights = pairing.weights_beside(weights, self.weights) * weights
+        return replace(self, weights=weights)
+
     def _rows(self, rows: slice) -> Examples:
         y = None if self.y is None else self.y[rows]
         return Examples(self.x[rows], y, None if self.weights is None else self.weights[rows])
@@ -57,7 +72,6 @@ def examples(
     x: Any,
     y: Any = None,
     sample_weight: Any = None,
-    class_weight: Mapping[int, float] | None = None,
 ) -> Examples:
     """Check data and convert it: floats to floatx, class numbers to int64.
 
@@ -76,11 +90,9 @@ def examples(
     weights = None
     if sample_weight is not None:
         weights = _finite("sample_weight", _numbers("sample_weight", sample_weight))
+        if weights.ndim == 0:  # one number for all
+            weights = np.full(len(x), weights)
         _same_length("sample_weight", weights, x)
-    if class_weight is not None:
-        by_class = _class_weights(y, class_weight)
-        weights = by_class if weights is None else weights * by_class
-    if weights is not None:
         weights = weights.astype(config.floatx(), copy=False)
     return Examples(x, y, weights)
 
@@ -114,12 +126,45 @@ def _same_length(name: str, array: Array, x: Array) -> None:
         raise DataError(f"x has {len(x)} examples, {name} has {got}")
 
 
-def _class_weights(y: Array | None, class_weight: Mapping[int, float]) -> Array:
-    if y is None:
-        raise ArgumentError("class_weight needs targets y")
+def _class_weights(
+    class_weight: Mapping[Any, Any], y: Array, losses_shape: tuple[int, ...], outputs: int | None
+) -> Array:
+    """The weight of the class of each target; 1 for a class without one."""
     if not isinstance(class_weight, Mapping):
         raise ArgumentError(f"class_weight maps class numbers to weights, got {class_weight!r}")
-    if not all(np.isfinite(w) for w in class_weight.values()):
-        raise DataError(f"class_weight holds NaN or infinity: {dict(class_weight)}")
-    classes = y if y.ndim == 1 else y.argmax(-1) if y.shape[-1] > 1 else y[:, 0]
-    return np.array([class_weight.get(int(c), 1.0) for c in classes], config.floatx())
+    if not all(isinstance(w, Real) and math.isfinite(w) for w in class_weight.values()):
+        raise DataError(f"class_weight holds what is no finite number: {dict(class_weight)}")
+    if not losses_shape:
+        raise DataError(
+            "class_weight needs an axis of outputs: there is none to be one for each class"
+        )
+    rows = len(losses_shape) < y.ndim
+    classes = (y.shape[-1] if rows else outputs) or 0
+    for key in class_weight:
+        whole = isinstance(key, Real) and float(key).is_integer()
+        if not whole or (classes > 1 and not 0 <= key < classes):
+            among = f", 0 to {classes - 1}" if classes > 1 else ""
+            raise ArgumentError(f"class_weight: {key!r} is no class number{among}")
+    numbers = _class_numbers(y, rows)
+    weights = np.ones(losses_shape, config.floatx())
+    for key, weight in class_weight.items():
+        weights[numbers == key] = weight
+    return weights
+
+
+def _class_numbers(y: Array, rows: bool) -> Array:
+    """The class of each target: the number itself, alone or in a column, or where its row is largest."""
+    if not rows or y.shape[-1] == 1:
+        numbers = y[..., 0] if rows else y
+        if (numbers != np.floor(numbers)).any():
+            raise DataError("class_weight needs targets that are class numbers, got fractions")
+        return numbers
+    largest = y.max(-1, keepdims=True)
+    one_class = ((y == largest).sum(-1) == 1) & (y >= 0).all(-1) & (y <= 1).all(-1)
+    if not one_class.all():
+        at = tuple(int(i) for i in np.argwhere(~one_class)[0])
+        raise DataError(
+            f"class_weight needs one class for each example: row {list(at)} of the targets is {y[at]}. "
+            "Where there are several, or none, give sample_weight"
+        )
+    return y.argmax(-1)

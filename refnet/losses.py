@@ -1,8 +1,9 @@
 r"""Losses: one number that says how wrong the predictions are.
 
-Each function takes what is right, y_true, and what the network says, y_pred, as tensors or arrays,
-and returns one loss for each example. The class of the same name (``MeanSquaredError`` for
-`mean_squared_error`) averages them over the batch, weighted if asked to.
+Each function takes what is right, y_true, and what the network says, y_pred, as tensors, arrays or
+lists, and returns one loss for each example. The class of the same name (``MeanSquaredError`` for
+`mean_squared_error`) averages them over the batch, weighted if asked to. Which shapes belong together
+is said in `refnet.pairing`, for functions and classes alike.
 """
 
 from __future__ import annotations
@@ -13,47 +14,51 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from refnet import config
+from refnet import config, pairing
 from refnet.elsewhere import explain
-from refnet.errors import ArgumentError, DataError, DTypeError, ShapeError, unknown_name
-from refnet.naming import class_after, look_up, snake_case
+from refnet.errors import ArgumentError, DataError, DTypeError
+from refnet.naming import class_after, class_around, look_up, require_options, snake_case
 from refnet.ops import TABLE
 from refnet.scope import name_scope
-from refnet.tensor import Tensor, tensor
+from refnet.shapes import Shape
+from refnet.tensor import Tensor
 
 Function = Callable[..., Any]
 
 
+@pairing.meeting(pairing.TARGETS)
 def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
     r"""L = (1/n) Σ_j (a_j - y_j)²"""
-    y_true, y_pred = _beside(y_pred, y_true), _beside(None, y_pred)
     return TABLE["mean_squared_error"](y_true, y_pred)
 
 
+@pairing.meeting(pairing.TARGETS)
 def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
     r"""L = (1/n) Σ_j |a_j - y_j|"""
-    y_true, y_pred = _beside(y_pred, y_true), _beside(None, y_pred)
     return TABLE["mean"](TABLE["abs"](TABLE["subtract"](y_pred, y_true)), axis=-1)
 
 
+@pairing.meeting(pairing.TARGETS)
 def quadratic_cost(y_true: Any, y_pred: Any) -> Any:
     r"""L = ½ ‖y - a‖², so that the mean over n examples is the course's C = 1/(2n) Σ_x ‖y(x) - a(x)‖²"""
-    return TABLE["multiply"](sum_squared_residuals(y_true, y_pred), 0.5)
+    residuals = TABLE["subtract"](y_true, y_pred)
+    return TABLE["multiply"](TABLE["sum"](TABLE["square"](residuals), axis=-1), 0.5)
 
 
+@pairing.meeting(pairing.TARGETS)
 def sum_squared_residuals(y_true: Any, y_pred: Any) -> Any:
     r"""L = Σ_j (y_j - a_j)²"""
-    y_true, y_pred = _beside(y_pred, y_true), _beside(None, y_pred)
     return TABLE["sum"](TABLE["square"](TABLE["subtract"](y_true, y_pred)), axis=-1)
 
 
+@pairing.meeting(pairing.TARGETS)
 def poisson(y_true: Any, y_pred: Any) -> Any:
     r"""L = (1/n) Σ_j (a_j - y_j ln a_j): counts y with expected value a. ε is added to a."""
-    y_true, y_pred = _beside(y_pred, y_true), _beside(None, y_pred)
     log = TABLE["log"](TABLE["add"](y_pred, config.epsilon()))
     return TABLE["mean"](TABLE["subtract"](y_pred, TABLE["multiply"](y_true, log)), axis=-1)
 
 
+@pairing.meeting(pairing.TARGETS)
 def binary_crossentropy(
     y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0
 ) -> Any:
@@ -63,7 +68,6 @@ def binary_crossentropy(
     that came out of a sigmoid are traced back to its scores, so that nothing is lost near 0 and 1;
     others are kept within [ε, 1 - ε].
     """
-    y_true, y_pred = _beside(y_pred, y_true), _beside(None, y_pred)
     if label_smoothing:
         y_true = y_true * (1 - label_smoothing) + 0.5 * label_smoothing
     logits = y_pred if from_logits else _before("sigmoid", y_pred)
@@ -77,6 +81,7 @@ def binary_crossentropy(
     return TABLE["negative"](TABLE["mean"](likelihood, axis=-1))
 
 
+@pairing.meeting(pairing.TARGETS)
 def categorical_crossentropy(
     y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0
 ) -> Any:
@@ -85,9 +90,8 @@ def categorical_crossentropy(
     y_pred holds probabilities, or with from_logits=True the scores before softmax. Probabilities
     that came out of a softmax are traced back to its scores.
     """
-    y_true, y_pred = _beside(y_pred, y_true), _beside(None, y_pred)
     if label_smoothing:
-        classes = np.shape(y_pred)[-1] if not isinstance(y_pred, Tensor) else y_pred.shape[-1]
+        classes = y_pred.shape[-1]
         y_true = y_true * (1 - label_smoothing) + label_smoothing / float(classes or 1)
     logits = y_pred if from_logits else _before("softmax", y_pred)
     if logits is not None:
@@ -97,6 +101,7 @@ def categorical_crossentropy(
     return TABLE["negative"](TABLE["sum"](TABLE["multiply"](y_true, log_p), axis=-1))
 
 
+@pairing.meeting(pairing.CLASSES)
 def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False) -> Any:
     r"""L = -ln p_c, where c, the number of the right class, is an integer
 
@@ -112,7 +117,7 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool 
 
 
 def _require_integers(y_true: Any) -> None:
-    kind = y_true.dtype if isinstance(y_true, Tensor) else str(np.asarray(y_true).dtype)
+    kind = str(y_true.dtype)
     if not kind.startswith(("int", "uint")):
         raise DTypeError(
             f"sparse_categorical_crossentropy expects class numbers as integers, got {kind}: "
@@ -145,60 +150,47 @@ class Loss:
     reduction : "sum_over_batch_size" (the mean), "sum", or "none" (one loss for each example).
     name : what reports call it.
     options : what the function takes besides y_true and y_pred, such as from_logits=True.
+
+    The mean is Σ w L / n, where n counts the losses and not their weights, as in Keras. With "sum", a
+    step of `fit` goes down the gradient of the sum over its batch; what is reported, as in Keras, is
+    the mean of these sums (weighted by the sizes of the batches), which grows with the batch size.
     """
 
     function: ClassVar[Function]
+    rule: ClassVar[pairing.Rule] = pairing.TARGETS
 
     def __init__(
         self, *, reduction: str = "sum_over_batch_size", name: str | None = None, **options: Any
     ) -> None:
         if reduction not in REDUCTIONS:
             raise ArgumentError(f"reduction is one of {', '.join(REDUCTIONS)}, got {reduction!r}")
-        known = list(inspect.signature(type(self).function).parameters)[2:]
-        for option in options:
-            if option not in known:
-                raise unknown_name(f"option of {type(self).__name__}", option, known)
+        require_options(type(self), options, LOSSES.values())
         self.reduction = reduction
         self.name = name or snake_case(type(self).__name__)
         self.options = options
 
     def per_example(self, y_true: Any, y_pred: Any) -> Any:
         """One loss for each example."""
-        return type(self).function(y_true, y_pred, **self.options)
+        function = type(self).function
+        y_true, y_pred = pairing.meet(self.rule, function.__name__, y_true, y_pred)
+        return function(y_true, y_pred, **self.options)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of a batch: the mean of w · L (or the sum, or each)."""
-        y_pred = _beside(None, y_pred)
         with name_scope(self.name):
-            losses = self.per_example(_beside(y_pred, y_true), y_pred)
+            losses = self.per_example(y_true, y_pred)
             if sample_weight is not None:
-                w = _beside(y_pred, sample_weight)
-                # one for each example, whatever else the losses have axes for
-                shape = (*w.shape[: losses.ndim], *(1,) * (losses.ndim - w.ndim))
-                losses = TABLE["multiply"](losses, w if w.shape == shape else w.reshape(shape))
+                losses = TABLE["multiply"](losses, pairing.weights_beside(losses, sample_weight))
             return REDUCTIONS[self.reduction](losses)
 
-    def check(self, y: np.ndarray[Any, Any], output_shape: tuple[int | None, ...]) -> None:
-        """Raise a clear error if the targets y do not fit a model's output, before training starts."""
-        if y.shape[1:] != output_shape[1:]:
-            classes = y.ndim == len(output_shape) - 1 and y.dtype.kind in "iu"
-            hint = ": for class numbers use the sparse loss, or utils.to_categorical(y)"
-            raise ShapeError(
-                f"{self.name} expects targets of shape {_batch(output_shape)} to match the model's "
-                f"output, got {y.shape}" + (hint if classes else "")
-            )
+    def targets(self, y: np.ndarray[Any, Any], output_shape: Shape) -> np.ndarray[Any, Any]:
+        """The targets y as they will meet a model's output; an error if they do not fit it."""
+        name = type(self).function.__name__
+        y = pairing.meet_output(self.rule, name, y, output_shape)
+        return y.astype(config.floatx(), copy=False)
 
     def __repr__(self) -> str:
         return f"<loss {self.name}>"
-
-
-def _beside(y_pred: Any, values: Any) -> Any:
-    """Lists and NumPy arrays as what y_pred is: an array, or a tensor on the same backend."""
-    if isinstance(values, Tensor):
-        return values
-    return (
-        tensor(values, backend=y_pred.backend) if isinstance(y_pred, Tensor) else np.asarray(values)
-    )
 
 
 REDUCTIONS: dict[str, Callable[[Any], Any]] = {
@@ -208,25 +200,16 @@ REDUCTIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _batch(shape: tuple[int | None, ...]) -> str:
-    return f"({', '.join(['batch', *map(str, shape[1:])])})"
-
-
 class SparseCategoricalCrossentropy(Loss):
     """`sparse_categorical_crossentropy`, averaged over the batch. Targets are class numbers."""
 
-    function = sparse_categorical_crossentropy
+    rule = pairing.CLASSES
 
-    def check(self, y: np.ndarray[Any, Any], output_shape: tuple[int | None, ...]) -> None:
-        """Targets must be integers from 0 to classes - 1, one for each row of the output."""
+    def targets(self, y: np.ndarray[Any, Any], output_shape: Shape) -> np.ndarray[Any, Any]:
+        """The class numbers, which must be integers from 0 to classes - 1, one for each row."""
         _require_integers(y)
-        if y.shape[1:] != output_shape[1:-1]:
-            one_hot = y.shape[1:] == output_shape[1:]
-            hint = ": for one-hot rows use categorical_crossentropy" if one_hot else ""
-            raise ShapeError(
-                f"{self.name} expects class numbers of shape {_batch(output_shape[:-1])} for outputs "
-                f"{_batch(output_shape)}, got {y.shape}{hint}"
-            )
+        name = type(self).function.__name__
+        y = pairing.meet_output(self.rule, name, y, output_shape)
         classes = output_shape[-1] or 0
         wrong = (y < 0) | (y >= classes)
         if wrong.any():
@@ -235,11 +218,12 @@ class SparseCategoricalCrossentropy(Loss):
                 f"{self.name}: label {y[at]} at {list(at)} is out of range: the model has {classes} "
                 f"outputs, so labels are 0 to {classes - 1}"
             )
+        return y
 
 
 def _class_of(function: Function) -> type[Loss]:
     """The Loss class of a function: MeanSquaredError of mean_squared_error."""
-    return class_after(function, Loss, "`{}`, averaged over the batch.")
+    return class_after(inspect.unwrap(function), Loss, "`{}`, averaged over the batch.")
 
 
 MeanSquaredError = _class_of(mean_squared_error)
@@ -249,7 +233,9 @@ SumSquaredResiduals = _class_of(sum_squared_residuals)
 Poisson = _class_of(poisson)
 BinaryCrossentropy = _class_of(binary_crossentropy)
 CategoricalCrossentropy = _class_of(categorical_crossentropy)
-SparseCategoricalCrossentropy.function = staticmethod(sparse_categorical_crossentropy)
+SparseCategoricalCrossentropy.function = staticmethod(
+    inspect.unwrap(sparse_categorical_crossentropy)
+)
 
 LOSSES: dict[str, type[Loss]] = {
     **{
@@ -267,7 +253,7 @@ LOSSES: dict[str, type[Loss]] = {
 def get(identifier: str | Loss | Function) -> Loss:
     """The loss of this name; a function (y_true, y_pred) -> loss of each example becomes a Loss."""
     found = look_up("loss", identifier, LOSSES)
-    return found if isinstance(found, Loss) else _class_of(found)()
+    return found if isinstance(found, Loss) else class_around(found, LOSSES, _class_of)()
 
 
 explain(__name__)

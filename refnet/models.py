@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from refnet import backend as backends
-from refnet import config, optimizers
+from refnet import config, optimizers, pairing
 from refnet import losses as criteria
 from refnet import metrics as measures
+from refnet.advice import advice
 from refnet.arguments import truth, whole_number
 from refnet.callbacks import Callback, Callbacks, History, Logs, loudness, progress
 from refnet.errors import (
@@ -20,7 +22,6 @@ from refnet.errors import (
     BackendError,
     DataError,
     NotReadyError,
-    ShapeError,
     unknown_name,
 )
 from refnet.examples import Examples, examples
@@ -64,6 +65,7 @@ class Sequential(Layer):
         self._parameters: Parameters | None = None
         self._gathered_at: int | None = None
         self._compiled: tuple[Optimizer, criteria.Loss, list[measures.Metric]] | None = None
+        self._said: set[str] = set()
         self._steps: dict[Callable[..., Step], Step] = {}
         self.run_eagerly = False
         self._look_at_settings()
@@ -252,7 +254,7 @@ class Sequential(Layer):
         layers, losses and metrics is run at every step: for code that decides by the values of the
         batch, and to look at them.
         """
-        if isinstance(metrics, str):
+        if not isinstance(metrics or (), (list, tuple)):
             raise ArgumentError(f"{self.name}: metrics is a list, [{metrics!r}]")
         if loss is None:
             raise ArgumentError(f"{self.name}: compile() needs a loss, e.g. 'mean_squared_error'")
@@ -266,7 +268,7 @@ class Sequential(Layer):
         self._claim(optimizer)
         self._compiled = optimizer, loss, found
         self._look_at_settings()
-        self._steps = {}
+        self._steps, self._said = {}, set()
 
     def _look_at_settings(self) -> None:
         """Whatever Python reads in a step: of the layers, and of what `compile` was given."""
@@ -346,6 +348,10 @@ class Sequential(Layer):
         everything between mini-batch gradient descent. Returns a History with the loss and metrics
         of each epoch; with validation data, also their val_... twins.
 
+        `class_weight` weighs the training data by their classes, not those of the validation; in
+        sequences each element by its own. What cannot be learned as it is set up is a UserWarning
+        (`refnet.advice`).
+
         Raises
         ------
         A refnet error if the model is not compiled or the data do not fit; no weight has changed then.
@@ -360,7 +366,7 @@ class Sequential(Layer):
         whole_number("initial_epoch", initial_epoch, least=0)
         truth("shuffle", shuffle)
         loudness(verbose)
-        data = self._examples(x, y, sample_weight, class_weight)
+        data = self._examples(x, y, sample_weight)
         validation = None
         if validation_data is not None:
             if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
@@ -368,6 +374,8 @@ class Sequential(Layer):
             validation = self._examples(*validation_data)
         elif validation_split:
             data, validation = data.split(validation_split)
+        data = self._weighed_by_class(data, class_weight)
+        self._advise(data)
         steps = -(-len(data) // batch_size)
         self.stop_training = False
         self.history = History()
@@ -414,15 +422,21 @@ class Sequential(Layer):
     def _train(self, x: Any, y: Any, weights: Any) -> tuple[Any, ...]:
         """One step on one batch: the loss and the metrics of it, as arrays."""
         optimizer = self.optimizer
-        optimizer.iterations += 1
-        rate = np.array(optimizer.learning_rate, x.dtype)
-        return self._step(training_step)(
-            x, y, weights, rate, np.array(optimizer.iterations, x.dtype)
+        rate, t = (
+            np.array(v, x.dtype) for v in (optimizer.learning_rate, optimizer.iterations + 1)
         )
+        results = self._step(training_step)(x, y, weights, rate, t)
+        if self._parameters is not None:  # where nothing learns, no step is taken
+            optimizer.iterations += 1
+        return results
 
     def _means(self) -> dict[str, measures.Mean]:
-        named = [measures.Mean("loss"), *(measures.Mean(m.name) for m in self.metrics)]
-        return {mean.name: mean for mean in named}
+        """A running mean of the loss and of each metric. The second "mse" is called "mse_1"."""
+        means: dict[str, measures.Mean] = {}
+        for name in ("loss", *(metric.name for metric in self.metrics)):
+            count = sum(mean.name == name for mean in means.values())
+            means[f"{name}_{count}" if count else name] = measures.Mean(name)
+        return means
 
     def _read(
         self, means: dict[str, measures.Mean], results: list[tuple[int, tuple[Any, ...]]]
@@ -480,7 +494,7 @@ class Sequential(Layer):
     ) -> Any:
         """One step on one batch: the loss, followed by the metrics if there are any."""
         self._ready("train_on_batch")
-        data = self._examples(x, y, sample_weight, class_weight)
+        data = self._weighed_by_class(self._examples(x, y, sample_weight), class_weight)
         batch = next(data.batches(len(data)))
         logs = self._read(self._means(), [(len(data), self._train(*batch))])
         return _shown(logs, return_dict)
@@ -511,17 +525,11 @@ class Sequential(Layer):
             with backends.use_backend(self.backend):
                 self.build_inner(tensor(x[:1]))
 
-    def _examples(
-        self,
-        x: Any,
-        y: Any,
-        sample_weight: Any = None,
-        class_weight: Mapping[int, float] | None = None,
-    ) -> Examples:
+    def _examples(self, x: Any, y: Any, sample_weight: Any = None) -> Examples:
         """Checked data for training or evaluation: x fits the input, y the loss and the output."""
         if y is None:
             raise DataError(f"{self.name} needs targets y beside the inputs x")
-        data = examples(x, y, sample_weight, class_weight)
+        data = examples(x, y, sample_weight)
         data = self._targets(data, self._fitting(data.x))
         self._ensure_built(data.x)
         return data
@@ -529,25 +537,31 @@ class Sequential(Layer):
     def _targets(self, data: Examples, output_shape: Shape) -> Examples:
         """The same data, with y and the weights in the shapes that the loss and the output have."""
         assert data.y is not None
-        y = data.y
-        one_column = len(output_shape) == y.ndim + 1 and output_shape[-1] == 1
-        sparse = isinstance(self.loss, criteria.SparseCategoricalCrossentropy)
-        if one_column and not sparse:
-            y = y[..., None]  # (n,) beside outputs (n, 1), as in Keras
-        elif sparse and y.ndim == len(output_shape) and y.shape[-1] == 1:
-            y = y[..., 0]
-        self.loss.check(y, output_shape)
-        if not sparse:
-            y = y.astype(config.floatx(), copy=False)
-        weights, losses_shape = data.weights, (y if sparse else y[..., 0]).shape
-        if weights is not None:
-            while weights.ndim > len(losses_shape) and weights.shape[-1] == 1:
-                weights = weights[..., 0]
-            if weights.shape != losses_shape[: weights.ndim]:
-                raise ShapeError(
-                    f"sample_weight is one number for each example, ({len(y)},), got {weights.shape}"
-                )
-        return Examples(data.x, y, weights)
+        y = self.loss.targets(data.y, output_shape)
+        for metric in self.metrics:
+            metric.require(y, output_shape)
+        if data.weights is not None:
+            shape = pairing.losses_shape(self.loss.rule, y.shape)
+            pairing.require_weights(shape, data.weights.shape)
+        return Examples(data.x, y, data.weights)
+
+    def _advise(self, data: Examples) -> None:
+        """Warn of what cannot be learned as it is set up, once after each `compile`."""
+        assert data.y is not None
+        for sentence in advice(self, data.y):
+            if sentence not in self._said:
+                self._said.add(sentence)
+                warnings.warn(f"{self.name}: {sentence}", UserWarning, stacklevel=3)
+
+    def _weighed_by_class(
+        self, data: Examples, class_weight: Mapping[int, float] | None
+    ) -> Examples:
+        """Training data weighed by class. Validation data never are."""
+        if class_weight is None:
+            return data
+        assert data.y is not None
+        shape = pairing.losses_shape(self.loss.rule, data.y.shape)
+        return data.weighed_by_class(class_weight, shape, self._fitting(data.x)[-1])
 
     def __repr__(self) -> str:
         return f"<Sequential {self.name!r} of {len(self.layers)} layers on {self.backend.name}>"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from refnet.errors import ArgumentError, unknown_name
+from refnet.errors import ArgumentError, UnknownNameError, unknown_name
 
 _used: Counter[str] = Counter()
 
@@ -22,6 +23,34 @@ def class_after(function: Callable[..., Any], base: type, summary: str) -> type:
     name = "".join(word.capitalize() for word in function.__name__.split("_"))
     doc = f"{summary.format(function.__name__)}\n\n    {function.__doc__}"
     return type(name, (base,), {"function": staticmethod(function), "__doc__": doc})
+
+
+def class_around(
+    function: Callable[..., Any], known: Mapping[str, type], make: Callable[..., type]
+) -> type:
+    """The class in `known` that was made after this function, or else a new one."""
+    plain = inspect.unwrap(function)
+    for kind in known.values():
+        if getattr(kind, "function", None) is plain:
+            return kind
+    return make(function)
+
+
+def options_of(kind: type) -> list[str]:
+    """What the function of a class takes besides y_true and y_pred."""
+    return list(inspect.signature(kind.function).parameters)[2:]  # type: ignore[attr-defined]
+
+
+def require_options(kind: type, options: Iterable[str], others: Iterable[type]) -> None:
+    """Raise an error that suggests the right name, or the class that has an option, if one is wrong."""
+    known = options_of(kind)
+    for option in options:
+        if option not in known:
+            those = dict.fromkeys(c.__name__ for c in others if option in options_of(c))
+            common = [p for p in inspect.signature(kind).parameters if p != "options"]
+            error = unknown_name(f"option of {kind.__name__}", option, [*known, *common])
+            hint = f". It is one of {', '.join(those)}" if those else ""
+            raise UnknownNameError(f"{error}{hint}")
 
 
 def unique_name(kind: str) -> str:

@@ -9,6 +9,7 @@ others are refused, for their results would have lost their history without a wo
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -115,7 +116,7 @@ def array_function(
         data, takes = len(called.inputs), list(called.attributes)
         given = {PARAMETERS.get(n, n): value for n, value in given.items()}
     else:
-        parameters = inspect.signature(called).parameters.values()
+        parameters = _signature(called).parameters.values()
         takes = [p.name for p in parameters]
         data = 1 if name in METHODS else sum(p.default is p.empty for p in parameters)
     named = {n: _plain(name, n, given[n]) for n in list(given)[data:]}
@@ -123,11 +124,14 @@ def array_function(
     return called(*list(given.values())[:data], **named)
 
 
+_signature = functools.cache(inspect.signature)
+
+
 def _given(
     function: Function, arguments: Sequence[Any], options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What a call sets to something else than its default, by NumPy's names, in NumPy's order."""
-    signature = inspect.signature(function)
+    signature = _signature(function)
     bound = signature.bind(*arguments, **options).arguments
     bound |= bound.pop("kwargs", {})
     usual = {n: p.default for n, p in signature.parameters.items()}

@@ -131,11 +131,11 @@ class Op:
         self.varies = varies
         self.primal = primal
         self.gradient: Op | None = None
-        self._fitted = Fitted(self, function)
         # a call with so many inputs, and attributes of these names alone, is in order as it stands
         self._least = len(self.inputs)
         self._most: float = math.inf if self.variadic else self._least
         self._plain = frozenset(self.attributes) - {"dtype"}
+        self._fitted = Fitted(self, function)
         self.__name__ = self.__qualname__ = function.__name__
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__

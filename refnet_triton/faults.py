@@ -1,10 +1,10 @@
 """Faults that a kernel sees and nobody waits for: noted on the GPU, raised where Python waits anyway.
 
-Whether a position is out of range, or a label that of no class, is known on the GPU, long after the call
-that asked returned. To wait for the answer at each call would cost more than the call. So the kernel
-notes the first fault it sees: four integers on its device, (1, position, axis, number of error and shape).
-What moves values to the CPU, or waits for the device, reads the note and raises the error. A CUDA graph
-that is replayed notes as well.
+Whether a position is out of range, or a label the number of no class, is known on the GPU, long after the
+call that asked returned. To wait for the answer at each call would cost more than the call. So the kernel
+notes the first fault it sees: four integers on its device, (1, position, axis, number of error and
+shape). What moves values to the CPU, or waits for the device, reads the note and raises the error. A CUDA
+graph that is replayed notes as well.
 
 Interpreted, on the CPU, there is nothing to wait for, and an error comes from the call at fault.
 """

@@ -37,7 +37,7 @@ import triton.language as tl
 @triton.jit(do_not_specialize=["number"])
 def _sparse_kernel(logits, labels, loss, maxima, log_sums, note, number, classes,
                    COMPUTE: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
-    """One row: L = ln Σ e^{x - max} - (x_c - max). A label that is no class: NaN, noted."""
+    """One row: L = ln Σ e^{x - max} - (x_c - max); NaN, and noted, if c is no class."""
     row = tl.program_id(0).to(tl.int64)
     x = logits + row * classes
     largest, total = online_sum(x, classes, COMPUTE, BLOCK)

@@ -183,9 +183,9 @@ PIECES = (
         id="offsets-of-32-bits",
         title="The 2³¹st element",
         file="refnet_triton/ops/losses.py",
-        right='"""One row: L = ln Σ e^{x - max} - (x_c - max). A label that is no class: NaN, noted."""\n'
+        right='"""One row: L = ln Σ e^{x - max} - (x_c - max); NaN, and noted, if c is no class."""\n'
         "    row = tl.program_id(0).to(tl.int64)",
-        wrong='"""One row: L = ln Σ e^{x - max} - (x_c - max). A label that is no class: NaN, noted."""\n'
+        wrong='"""One row: L = ln Σ e^{x - max} - (x_c - max); NaN, and noted, if c is no class."""\n'
         "    row = tl.program_id(0)",
         story="""
             A program number is a 32-bit integer, and so is its product with the length of a row.

@@ -79,7 +79,7 @@ def draw(seed: int) -> Recipe:
     shared = int(r.integers(0, len(layers) + 1))
     recipe = Recipe(
         seed, x, y, int(r.integers(1, n + 3)), layers, (loss, options), _optimizer(r),
-        _weights(r, n, y, classes and y.ndim <= 2), shared, r.normal(size=(n, 2)),
+        _weights(r, n, units if classes and y.ndim <= 2 else 0), shared, r.normal(size=(n, 2)),
     )  # fmt: skip
     for _ in range(int(r.integers(1, 4))):
         epochs = int(r.integers(1, 4))
@@ -156,10 +156,10 @@ def _targets(r: np.random.Generator, loss: str, shape: tuple[int, ...]) -> np.nd
     return y[..., 0] if shape[-1] == 1 and r.random() < 0.5 else y
 
 
-def _weights(r: np.random.Generator, n: int, y: np.ndarray, classes: bool) -> dict[str, Any]:
+def _weights(r: np.random.Generator, n: int, classes: int) -> dict[str, Any]:
     kind = r.choice(["none", "sample", "column", "class"])
     if kind == "class" and classes:
-        return {"class_weight": {c: float(r.choice([0.5, 1.0, 3.0])) for c in range(5)}}
+        return {"class_weight": {c: float(r.choice([0.5, 1.0, 3.0])) for c in range(classes)}}
     if kind in ("sample", "column"):
         w = r.random(n) * (r.random(n) < 0.8)  # some are masked: they weigh nothing
         return {"sample_weight": w[:, None] if kind == "column" else w}
