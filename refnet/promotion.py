@@ -15,8 +15,8 @@ integers, and an attribute like 0.5        floatx: ``clip(x, 0.5, 2.5)``
 labels, positions, keys; what gives its    each its own
 shape alone
 conditions, masks                          bool
-what an update rule reads                  its own, if it may be stored as what is overwritten: floats
-                                           are not stored as integers, which `assign` alone overwrites
+what an update rule reads                  floats: each its own; integers: that of what is overwritten.
+                                           Integers themselves are overwritten by `assign` alone
 =========================================  =========================================================
 
 An op of floats is one whose formula makes floats of integers. An array of another type than the one in
@@ -99,13 +99,14 @@ def _promoted(
     alone = ["bool" if n in TRUTHS else _alone(k, floatx) for n, k in zip(names, kinds, strict=True)]
     if op.writes:
         _require_castable(op, names, alone)
+        return tuple(t if is_float(t) or op.name == "assign" else alone[0] for t in alone)
     joins = _joined(op, names)
     numbers = [k for k, join in zip(kinds, joins, strict=True) if join and k in WEAK]
     arrays = [k for k, join in zip(kinds, joins, strict=True) if join and k not in WEAK]
     if not (arrays or numbers):
         return tuple(alone)
     if not arrays:
-        arrays, numbers = [_alone(k, floatx) for k in numbers], []
+        arrays = [next(_alone(k, floatx) for k in (float, int, bool) if k in numbers)]
     if not all(map(is_float, arrays)) and _is_of_floats(op, arrays, alone, joins, attributes):
         arrays = [t if is_float(t) else floatx for t in arrays]
     target = _meeting(op, arrays, numbers, floatx)
@@ -121,8 +122,7 @@ def _joined(op: Op, names: Sequence[str]) -> list[bool]:
     """Which inputs are brought to one type."""
     kept = op.primal.outputs[1:] if op.primal else ()  # in the precision they were computed in
     apart = {*OWN, *TRUTHS, *op.shape_of, *kept}
-    free = bool(op.writes) or "dtype" in op.attributes
-    return [not free and name not in apart for name in names]
+    return ["dtype" not in op.attributes and name not in apart for name in names]
 
 
 def _meeting(op: Op, arrays: Sequence[str], numbers: Sequence[Any], floatx: str) -> str:
@@ -151,7 +151,8 @@ def _with_room(kinds: tuple[Any, ...], given: Sequence[Any]) -> tuple[Any, ...]:
     )
 
 
-def _require_castable(op: Op, names: Sequence[str], dtypes: Sequence[str]) -> None:
+def _read(op: Op, names: Sequence[str], dtypes: Sequence[str]) -> tuple[str, ...]:
+    """The types in which an update rule reads; a DTypeError for what it cannot store."""
     target = dtypes[0]
     if op.name != "assign" and not is_float(target):
         raise DTypeError(f"{op.name} updates floats, got {names[0]} of {target}")
@@ -160,6 +161,8 @@ def _require_castable(op: Op, names: Sequence[str], dtypes: Sequence[str]) -> No
             raise DTypeError(
                 f"{op.name}: {names[0]} holds {target}, and {name} {dtype} cannot be stored there"
             )
+    wide = common([target, "float32"])
+    return tuple(wide if is_float(target) and not is_float(t) else t for t in dtypes)
 
 
 def _is_of_floats(

@@ -49,17 +49,24 @@ Rule = Callable[["Op", Sequence[Spec], Attributes], Sequence[Spec]]
 def types(op: Op, specs: Sequence[Spec], attributes: Attributes) -> list[str]:
     """The types of the results: those the formula gives for one number of each input's type.
 
-    NumPy has no bfloat16. There float32 stands in for it, and the result is bfloat16 again.
+    NumPy has no bfloat16. There a result is bfloat16 if it has the type of whatever stands in for it.
     """
     if "dtype" in attributes and op.primal is None:
         return [str(attributes["dtype"])] * len(op.outputs)
-    stored = {s.dtype for s in specs if s.dtype == "bfloat16"}
-    numbers = [number("float32" if s.dtype in stored else s.dtype, len(s.shape)) for s in specs]
+    found = _types(op, specs, attributes, "float32")
+    if all(s.dtype != "bfloat16" for s in specs):
+        return found
+    others = _types(op, specs, attributes, "float64")
+    return [a if a == b else "bfloat16" for a, b in zip(found, others, strict=True)]
+
+
+def _types(op: Op, specs: Sequence[Spec], attributes: Attributes, bfloat16: str) -> list[str]:
+    kinds = [bfloat16 if s.dtype == "bfloat16" else s.dtype for s in specs]
+    numbers = [number(kind, len(s.shape)) for kind, s in zip(kinds, specs, strict=True)]
     with np.errstate(all="ignore"):
         results = op.function(*numbers, **attributes)
     results = results if isinstance(results, tuple) else (results,)
-    found = ["float32" if y is None else str(np.asarray(y).dtype) for y in results]
-    return ["bfloat16" if stored and t == "float32" else t for t in found]
+    return ["float32" if y is None else str(np.asarray(y).dtype) for y in results]
 
 
 def number(dtype: str, axes: int) -> np.ndarray[Any, Any]:
