@@ -15,8 +15,8 @@ integers, and an attribute like 0.5        floatx: ``clip(x, 0.5, 2.5)``
 labels, positions, keys; what gives its    each its own
 shape alone
 conditions, masks                          bool
-what an update rule reads                  floats: each its own; integers: that of what is overwritten.
-                                           Integers themselves are overwritten by `assign` alone
+what an update rule reads                  floats: each its own; integers: float32, or float64 where that
+                                           is overwritten. `assign` alone overwrites integers
 =========================================  =========================================================
 
 An op of floats is one whose formula makes floats of integers. An array of another type than the one in
@@ -34,7 +34,7 @@ import numpy as np
 
 from refnet import config
 from refnet.errors import DTypeError
-from refnet.shapes import Attributes, Spec, number
+from refnet.shapes import Attributes, number
 
 if TYPE_CHECKING:
     from refnet.op import Op
@@ -96,10 +96,13 @@ def _promoted(
 ) -> tuple[str, ...]:
     """`promoted`, worked out once for each op, types and attributes."""
     names = op.names(len(kinds))
-    alone = ["bool" if n in TRUTHS else _alone(k, floatx) for n, k in zip(names, kinds, strict=True)]
+    alone = [
+        "bool" if n in TRUTHS else _alone(k, floatx) for n, k in zip(names, kinds, strict=True)
+    ]
     if op.writes:
         _require_castable(op, names, alone)
-        return tuple(t if is_float(t) or op.name == "assign" else alone[0] for t in alone)
+        wide = common([alone[0], "float32"])
+        return tuple(t if is_float(t) or op.name == "assign" else wide for t in alone)
     joins = _joined(op, names)
     numbers = [k for k, join in zip(kinds, joins, strict=True) if join and k in WEAK]
     arrays = [k for k, join in zip(kinds, joins, strict=True) if join and k not in WEAK]
@@ -151,8 +154,7 @@ def _with_room(kinds: tuple[Any, ...], given: Sequence[Any]) -> tuple[Any, ...]:
     )
 
 
-def _read(op: Op, names: Sequence[str], dtypes: Sequence[str]) -> tuple[str, ...]:
-    """The types in which an update rule reads; a DTypeError for what it cannot store."""
+def _require_castable(op: Op, names: Sequence[str], dtypes: Sequence[str]) -> None:
     target = dtypes[0]
     if op.name != "assign" and not is_float(target):
         raise DTypeError(f"{op.name} updates floats, got {names[0]} of {target}")
@@ -161,8 +163,6 @@ def _read(op: Op, names: Sequence[str], dtypes: Sequence[str]) -> tuple[str, ...
             raise DTypeError(
                 f"{op.name}: {names[0]} holds {target}, and {name} {dtype} cannot be stored there"
             )
-    wide = common([target, "float32"])
-    return tuple(wide if is_float(target) and not is_float(t) else t for t in dtypes)
 
 
 def _is_of_floats(
@@ -180,7 +180,9 @@ def _is_of_floats(
     if op.name == "matmul" and any(map(is_float, arrays)):
         return True
     given = {name: value for name, value, _ in attributes}
-    return _makes_floats(op, ["int64" if join else t for t, join in zip(alone, joins, strict=True)], given)
+    return _makes_floats(
+        op, ["int64" if join else t for t, join in zip(alone, joins, strict=True)], given
+    )
 
 
 def _is_fraction(value: Any) -> bool:
@@ -209,8 +211,6 @@ def promoted_arrays(op: Op, inputs: Sequence[Any], attributes: Attributes) -> Se
     if len(kinds) == 1 and not op.writes and getattr(kinds.pop(), "kind", "") == "f":
         return inputs
     arrays = [x if isinstance(x, np.ndarray) else np.asarray(x) for x in inputs]
-    given = [
-        x if type(x) in WEAK else str(a.dtype) for x, a in zip(inputs, arrays, strict=True)
-    ]
+    given = [x if type(x) in WEAK else str(a.dtype) for x, a in zip(inputs, arrays, strict=True)]
     types = promoted(op, given, attributes)
     return [x.astype(t, copy=False) for x, t in zip(arrays, types, strict=True)]

@@ -502,7 +502,10 @@ def _promoted(
             given.append(x.dtype)
         found.append(x)
     return tuple(
-        [_as_type(x, dtype, backend) for x, dtype in zip(found, promoted(op, given, attributes), strict=True)]
+        [
+            _as_type(x, dtype, backend)
+            for x, dtype in zip(found, promoted(op, given, attributes), strict=True)
+        ]
     )
 
 

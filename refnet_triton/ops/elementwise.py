@@ -173,9 +173,6 @@ def abs_vjp(g, x):
 def sign(x):
     r"""y = 1 where x > 0, -1 where x < 0, 0 where x = 0. It is flat: no gradient flows."""
     if x.dtype.is_floating():
-        if x.dtype.is_int_unsigned():
-        return x > 0
-    else:
         return tl.where(x > 0, 1, tl.where(x < 0, -1, x))
     else:
         return (x > 0).to(x.dtype) - (x < 0).to(x.dtype)

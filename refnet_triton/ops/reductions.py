@@ -117,7 +117,7 @@ def _reduce_kernel(x, y, length, inner, parts, part, divisor: tl.float64, COMBIN
         values = tl.load(x + (start + row) * inner + column, mask=inside, other=START)
         tile = COMBINE(tile, widen(values).to(COMPUTE))
     result = FINISH(tile)
-    if COMPUTE != tl.int64:
+    if result.dtype.is_floating():
         result = mathematics.divide(result, tl.full((COLUMNS,), divisor, COMPUTE))
     flat = first_column + tl.arange(0, COLUMNS)
     y += place * inner
