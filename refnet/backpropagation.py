@@ -63,7 +63,7 @@ def _upstream(y: Tensor, upstream: Any) -> Tensor:
     """∂L/∂y: ones, unless something else of y's shape is given."""
     if upstream is None:
         return TABLE["full_like"](y, value=1.0)
-    start = lift(upstream, y.backend, y)
+    start = lift(upstream, y.backend, y.dtype)
     if isinstance(start, Variable):  # it may be the gradient of something: then it is read here
         start = TABLE["identity"](start)
     if not agree(y.shape, start.shape):

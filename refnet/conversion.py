@@ -1,4 +1,4 @@
-"""What a user gives as numbers of a type: lists and arrays, and which types may hold which numbers."""
+"""What a user gives as numbers of a type: lists and arrays."""
 
 from __future__ import annotations
 
@@ -11,16 +11,6 @@ from refnet import config
 from refnet.errors import DTypeError, ShapeError
 
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-
-
-def castable(source: str, target: str) -> bool:
-    """Whether numbers of a type may be stored as another: integers as floats, not floats as integers.
-
-    >>> castable("float64", "float32"), castable("int64", "float32"), castable("float32", "int64")
-    (True, True, False)
-    """
-    source, target = ("float32" if t == "bfloat16" else t for t in (source, target))
-    return np.can_cast(source, target, "same_kind")
 
 
 def require_range(array: np.ndarray[Any, Any], dtype: str) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from refnet.errors import DTypeError
+from refnet.promotion import promoted
 from refnet.shapes import Spec
 
 if TYPE_CHECKING:
@@ -48,10 +50,19 @@ class Fitted:
         ):  # a number among the inputs, a slice among the attributes
             key, known = (), False
         if not known:
-            self.op.infer([spec_of(x) for x in inputs], attributes)
+            specs = [spec_of(x) for x in inputs]
+            self.op.infer(specs, attributes)
+            self._require_types(specs, attributes)
             if key:
                 self._remember(key)
         return self.function(*inputs, **attributes)
+
+    def _require_types(self, specs: list[Spec], attributes: dict[str, Any]) -> None:
+        types = tuple([spec.dtype for spec in specs])
+        if types != (expected := promoted(self.op, types, attributes)):
+            raise DTypeError(
+                f"{self.op.name} computes with {', '.join(expected)}, got {', '.join(types)}"
+            )
 
     def _remember(self, key: tuple[Any, ...]) -> None:
         if len(self._known) >= MOST:

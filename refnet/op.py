@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 from refnet.config import dtype_name
 from refnet.errors import CallError, ShapeError, unknown_name
 from refnet.fitting import Fitted
+from refnet.promotion import promoted, promoted_arrays
 from refnet.shapes import Rule, Spec, by_name, require_results
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Op:
             dispatch = getattr(type(x), "__refnet_apply__", None)
             if dispatch is not None:
                 return dispatch(self, inputs, attributes)
-        return self.fitted(*inputs, **attributes)
+        return self.fitted(*promoted_arrays(self, inputs, attributes), **attributes)
 
     @property
     def fitted(self) -> Fitted:
@@ -192,6 +193,8 @@ class Op:
         """Shape and type of each result, from those of the inputs; a ShapeError if they do not fit."""
         attributes = {**self.attributes, **attributes}
         try:
+            types = promoted(self, [s.dtype for s in specs], attributes)
+            specs = [Spec(s.shape, t) for s, t in zip(specs, types, strict=True)]
             if self.primal is not None:
                 require_results(self, specs, attributes)
             return list(self.rule(self, specs, attributes))

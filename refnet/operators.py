@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from refnet.config import floatx
 from refnet.elsewhere import Explained
 from refnet.errors import ArgumentError, DTypeError, NotReadyError, ShapeError, UnsizedError
 from refnet.ops import TABLE
+from refnet.promotion import is_float
 
 
 class Operators(Explained):
@@ -28,6 +30,9 @@ class Operators(Explained):
 
         @property
         def size(self) -> int: ...
+
+        @property
+        def dtype(self) -> str: ...
 
         name: str
 
@@ -196,7 +201,8 @@ class Operators(Explained):
 
     def var(self, axis: Any = None, keepdims: bool = False) -> Any:
         """The mean squared distance from the mean, (1/n) Σ (x_i - mean)²."""
-        distance = self - self.mean(axis, keepdims=True)
+        x = self if is_float(self.dtype) else self.astype(floatx())
+        distance = x - x.mean(axis, keepdims=True)
         return TABLE["square"](distance).mean(axis, keepdims)
 
     def std(self, axis: Any = None, keepdims: bool = False) -> Any:

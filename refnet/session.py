@@ -24,7 +24,7 @@ import numpy as np
 from refnet import backend as backends
 from refnet.backend import Array, Backend
 from refnet.comparison import Comparison, compare
-from refnet.conversion import castable, require_range
+from refnet.conversion import require_range
 from refnet.errors import (
     ArgumentError,
     DTypeError,
@@ -35,6 +35,7 @@ from refnet.errors import (
 )
 from refnet.graph import Graph, Group, default_graph
 from refnet.plan import Plan
+from refnet.promotion import castable
 from refnet.shapes import agree
 from refnet.tensor import Tensor, Variable, recorded
 

@@ -49,20 +49,27 @@ Rule = Callable[["Op", Sequence[Spec], Attributes], Sequence[Spec]]
 def types(op: Op, specs: Sequence[Spec], attributes: Attributes) -> list[str]:
     """The types of the results: those the formula gives for one number of each input's type.
 
-    NumPy has no bfloat16. There float32 stands in for it, and the result is bfloat16 again.
+    NumPy has no bfloat16. There a result is bfloat16 if it has the type of whatever stands in for it.
     """
     if "dtype" in attributes and op.primal is None:
         return [str(attributes["dtype"])] * len(op.outputs)
-    stored = {s.dtype for s in specs if s.dtype == "bfloat16"}
-    numbers = [_number("float32" if s.dtype in stored else s.dtype, len(s.shape)) for s in specs]
+    found = _types(op, specs, attributes, "float32")
+    if all(s.dtype != "bfloat16" for s in specs):
+        return found
+    others = _types(op, specs, attributes, "float64")
+    return [a if a == b else "bfloat16" for a, b in zip(found, others, strict=True)]
+
+
+def _types(op: Op, specs: Sequence[Spec], attributes: Attributes, bfloat16: str) -> list[str]:
+    kinds = [bfloat16 if s.dtype == "bfloat16" else s.dtype for s in specs]
+    numbers = [number(kind, len(s.shape)) for kind, s in zip(kinds, specs, strict=True)]
     with np.errstate(all="ignore"):
         results = op.function(*numbers, **attributes)
     results = results if isinstance(results, tuple) else (results,)
-    found = ["float32" if y is None else str(np.asarray(y).dtype) for y in results]
-    return ["bfloat16" if stored and t == "float32" else t for t in found]
+    return ["float32" if y is None else str(np.asarray(y).dtype) for y in results]
 
 
-def _number(dtype: str, axes: int) -> np.ndarray[Any, Any]:
+def number(dtype: str, axes: int) -> np.ndarray[Any, Any]:
     """One number: 1.0, or for integers 0, which is a valid class number."""
     return np.full((1,) * axes, dtype.startswith("float"), dtype)
 
@@ -158,9 +165,11 @@ def by_name(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[S
             seen = spec.shape if name in op.writes else broadcast(target, spec.shape)
             if not agree(target, seen):
                 raise ShapeError(f"{name} of shape {spec.shape} does not fit {target}")
+    if op.writes:
+        return [named[name] for name in op.outputs]
     shapes = []
     for name in op.outputs:
-        source = name if op.writes else name[1:] if op.primal else ""
+        source = name[1:] if op.primal else ""
         if source in named:
             shapes.append(named[source].shape)
         else:
@@ -348,7 +357,7 @@ def joined(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Sp
         if not agree(others, x.shape):
             raise ShapeError(f"shapes {first} and {x.shape} differ in more than axis {axis}")
         total = None if total is None or x.shape[axis] is None else total + (x.shape[axis] or 0)
-    return [Spec((*first[:axis], total, *first[axis + 1 :]), _one_type(specs))]
+    return [Spec((*first[:axis], total, *first[axis + 1 :]), specs[0].dtype)]
 
 
 def stacked(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Spec]:
@@ -358,7 +367,7 @@ def stacked(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[S
         if not agree(first, x.shape):
             raise ShapeError(f"shapes {first} and {x.shape} are not the same")
     axis = _axis(attributes["axis"], (*first, None))
-    return [Spec((*first[:axis], len(specs), *first[axis:]), _one_type(specs))]
+    return [Spec((*first[:axis], len(specs), *first[axis:]), specs[0].dtype)]
 
 
 def stacked_vjp(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Spec]:
@@ -396,10 +405,4 @@ def packed(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Sp
     for x, at in zip(specs, offsets, strict=True):
         if None not in x.shape and not 0 <= at <= size - math.prod(n or 0 for n in x.shape):
             raise ShapeError(f"{x.shape} at offset {at} does not lie within {size} numbers")
-    return [Spec((attributes["size"],), _one_type(specs))]
-
-
-def _one_type(specs: Sequence[Spec]) -> str:
-    """The type in which arrays of these types are joined."""
-    found = {s.dtype for s in specs}
-    return found.pop() if len(found) == 1 else str(np.result_type(*found - {"bfloat16"}))
+    return [Spec((attributes["size"],), specs[0].dtype)]

@@ -11,6 +11,7 @@ tensors remember how they were made, and `refnet.backpropagation` follows that t
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import warnings
@@ -23,7 +24,7 @@ import numpy as np
 from refnet import backend as backends
 from refnet import config, numpy_functions
 from refnet.backend import Array, Backend
-from refnet.conversion import INTEGERS, as_numbers, castable, require_range
+from refnet.conversion import INTEGERS, as_numbers, require_range
 from refnet.errors import (
     ArgumentError,
     BackendError,
@@ -37,6 +38,7 @@ from refnet.errors import (
 from refnet.op import Op
 from refnet.operators import Operators
 from refnet.ops import TABLE
+from refnet.promotion import castable, is_float, promoted
 from refnet.scope import Promise, graph_in_use, line_of_user, noted, step_inputs
 from refnet.shapes import Shape, Spec
 
@@ -432,7 +434,7 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
     attributes = attributes or {}
     first = next((x for x in inputs if isinstance(x, Tensor)), None)
     backend = backends.current() if first is None else first.backend
-    tensors = tuple([x if isinstance(x, Tensor) else lift(x, backend, first) for x in inputs])
+    tensors = _operands(op, inputs, attributes, backend)
     waiting = mixed = changes = False
     for t in tensors:
         waiting |= t.value is None
@@ -451,6 +453,55 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
     if op.writes and (writes := noted.get()) is not None:
         writes.append(outputs[0])
     return outputs[0] if len(outputs) == 1 else outputs
+
+
+def _operands(
+    op: Op, inputs: Sequence[Any], attributes: dict[str, Any], backend: Backend
+) -> tuple[Tensor, ...]:
+    """The inputs as tensors of the types that the op computes in: see `refnet.promotion`."""
+    kinds = set()
+    for x in inputs:  # at every call: as little as possible
+        if not isinstance(x, Tensor) or x.value is None:
+            break
+        kinds.add(x.value.dtype)
+    else:
+        if len(kinds) == 1 and not op.writes and _is_of_floats(*kinds):
+            return tuple(inputs)
+    return _promoted(op, inputs, attributes, backend)
+
+
+def _promoted(
+    op: Op, inputs: Sequence[Any], attributes: dict[str, Any], backend: Backend
+) -> tuple[Tensor, ...]:
+    found: list[Any] = []
+    given: list[Any] = []
+    for x in inputs:
+        if isinstance(x, (bool, int, float)):
+            x = float(x) if isinstance(x, float) else x  # one of NumPy's is as weak
+            given.append(x)
+        else:
+            x = x if isinstance(x, Tensor) else lift(x, backend)
+            given.append(x.dtype)
+        found.append(x)
+    return tuple(
+        [
+            _as_type(x, dtype, backend)
+            for x, dtype in zip(found, promoted(op, given, attributes), strict=True)
+        ]
+    )
+
+
+def _as_type(x: Any, dtype: str, backend: Backend) -> Tensor:
+    """A tensor, or a Python number, as a tensor of a type. A cast is recorded."""
+    if not isinstance(x, Tensor):
+        return tensor(x, dtype, backend=backend)
+    return x if x.dtype == dtype else TABLE["cast"](x, dtype=dtype)
+
+
+@functools.cache
+def _is_of_floats(dtype: Any) -> bool:
+    """Whether a backend's type, or the name of one, is one of floats."""
+    return is_float(str(dtype).removeprefix("torch."))
 
 
 def _two_backends(op: Op, tensors: Sequence[Tensor]) -> BackendError:
@@ -529,8 +580,8 @@ def _with_axes(value: Array) -> Array:
     return np.asarray(value) if isinstance(value, np.generic) else value
 
 
-def lift(x: Any, backend: Backend, like: Tensor | None) -> Tensor:
-    """A constant as a tensor; a Python number takes the float type of the tensor it meets."""
+def lift(x: Any, backend: Backend, dtype: str | None = None) -> Tensor:
+    """A constant as a tensor of a backend; a Python number in the type that is given."""
     if isinstance(x, Tensor):
         return x if x.backend is backend else tensor(x, backend=backend)
     owner = backends.backend_of(x)
@@ -539,11 +590,7 @@ def lift(x: Any, backend: Backend, like: Tensor | None) -> Tensor:
             f"got an array of the {owner.name} backend beside tensors of the {backend.name} backend: "
             f"convert it with refnet.tensor(x, backend={backend.name!r})"
         )
-    dtype = None
-    if isinstance(x, (bool, int, float)) and like is not None:
-        weak_float = isinstance(x, float) or like.dtype.startswith(("float", "bf"))
-        dtype = like.dtype if weak_float and not like.dtype.startswith(("int", "bool")) else None
-    return tensor(x, dtype, backend=backend)
+    return tensor(x, dtype if isinstance(x, (bool, int, float)) else None, backend=backend)
 
 
 def recorded(outputs: Iterable[Tensor], given: Iterable[Tensor] = ()) -> list[Node]:

@@ -39,6 +39,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from refnet.errors import DTypeError
+from refnet.promotion import common
+
 from . import runtime
 from .runtime import (
     DEVICE,
@@ -245,7 +248,8 @@ def _pointwise_kernel(F: tl.constexpr, outs, ins, number0: tl.float64, number1: 
 _TRITON_TYPE = {
     torch.float64: tl.float64, torch.float32: tl.float32, torch.float16: tl.float32,
     torch.bfloat16: tl.float32, torch.int64: tl.int64, torch.int32: tl.int32, torch.int16: tl.int16,
-    torch.int8: tl.int8, torch.uint8: tl.uint8,
+    torch.int8: tl.int8, torch.uint8: tl.uint8, torch.uint16: tl.uint16, torch.uint32: tl.uint32,
+    torch.uint64: tl.uint64,
 }  # fmt: skip
 
 
@@ -260,7 +264,7 @@ def _result_type(kinds: tuple[torch.dtype | type, ...]) -> torch.dtype:
     floating = [dtype for dtype in dtypes if dtype.is_floating_point]
     if not floating and float in kinds:
         return torch.float64
-    result = functools.reduce(torch.promote_types, floating or dtypes)
+    result = getattr(torch, common([str(d).removeprefix("torch.") for d in floating or dtypes]))
     return torch.int64 if result == torch.bool and int in kinds else result
 
 
@@ -312,7 +316,9 @@ class Pointwise:
     outputs : how many results the formula returns
     """
 
-    def __init__(self, function: Callable, dtype: Any, writes: tuple[str, ...]) -> None:
+    def __init__(
+        self, function: Callable, dtype: Any, writes: tuple[str, ...], floats: bool
+    ) -> None:
         functools.update_wrapper(self, function)
         self.__signature__ = signature = inspect.signature(function)
         parameters = signature.parameters.values()
@@ -323,6 +329,7 @@ class Pointwise:
         self.outputs = len(writes) or _count_results(function)
         self._dtypes = dtype if isinstance(dtype, tuple) else (dtype,) * self.outputs
         self._writes = tuple(self.data.index(name) for name in writes)
+        self._floats = floats
         self._defaults = tuple(self.attributes.values())
         self._plan = functools.lru_cache(maxsize=4096)(self._make_plan)
         if len(self.data) > MAX_DATA or len(self.attributes) > MAX_ATTRIBUTES:
@@ -439,6 +446,8 @@ class Pointwise:
 
         shape = self._broadcast([size for _, size, _, _ in tensors])
         result = _result_type(tuple(kind[0] if isinstance(kind, tuple) else kind for kind in kinds))
+        if self._floats and not result.is_floating_point:
+            raise DTypeError(f"{self.__name__} is of floats on Triton, got {result}: cast them")
         written = [kinds[i] for i in self._writes]
         self._check_writes(written, shape)
         dtypes = tuple(dtype or result for dtype in self._dtypes)
@@ -508,7 +517,11 @@ def _count_results(function: Callable) -> int:
 
 
 def pointwise(
-    function: Callable | None = None, *, dtype: Any = None, writes: tuple[str, ...] = ()
+    function: Callable | None = None,
+    *,
+    dtype: Any = None,
+    writes: tuple[str, ...] = (),
+    floats: bool = False,
 ) -> Any:
     r"""Turn a formula on numbers, ``function``, into an operation on tensors.
 
@@ -525,10 +538,11 @@ def pointwise(
         return a tuple.
     dtype : type of the result, or a tuple of one per result. None: see `_result_type`.
     writes : names of inputs that the results overwrite, in the order in which they are returned.
+    floats : whether integers are refused, which the formula cannot take.
     """
     if function is None:
-        return functools.partial(pointwise, dtype=dtype, writes=writes)
-    return Pointwise(function, dtype, writes)
+        return functools.partial(pointwise, dtype=dtype, writes=writes, floats=floats)
+    return Pointwise(function, dtype, writes, floats)
 
 
 @pointwise(writes=("dst",))

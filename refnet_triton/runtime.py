@@ -179,7 +179,7 @@ def specialize(kernel: Any, arguments: Sequence[Any], options: dict[str, Any]) -
 _TYPE_NAME = {
     torch.float64: "fp64", torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16",
     torch.int64: "i64", torch.int32: "i32", torch.int16: "i16", torch.int8: "i8", torch.uint8: "u8",
-    torch.bool: "i1",
+    torch.bool: "i1", torch.uint16: "u16", torch.uint32: "u32", torch.uint64: "u64",
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ REFNET, TRITON = ROOT / "refnet", ROOT / "refnet_triton"
 OTHER = "layers, optimizers, losses and the rest"
 LEVELS = [
     {"errors", "config", "elsewhere", "entries", "scope"},
-    {"bounds", "cases", "shapes", "fitting"},
+    {"bounds", "cases", "shapes", "promotion", "fitting"},
     {"op"},
     {"ops"},
     {"backend", "conversion", "operators", "numpy_functions"},

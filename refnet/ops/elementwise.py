@@ -10,6 +10,7 @@ import numpy as np
 
 from refnet.bounds import exact, ulp
 from refnet.cases import Case, Cases, binary, constant, normal, positive, unary
+from refnet.errors import DTypeError
 from refnet.op import Kink, op
 from refnet.ops.reductions import sum_to, summed_to_inputs
 
@@ -102,6 +103,8 @@ def _power_terms(g, a, b, wrt=("a", "b")):
 @op(cases=_powers(), saves="a b", error=ulp(4))
 def power(a, b):
     r"""y = aᵇ. NaN for a negative base with an exponent that is not whole."""
+    if np.result_type(a, b).kind == "i" and np.any(np.less(b, 0)):
+        raise DTypeError("integers have no negative powers: cast them to floats")
     return np.power(a, b)
 
 

@@ -70,7 +70,7 @@ def divide_vjp(g, a, b):
     return summed(_divide_gradients, g, a, b)
 
 
-@pointwise
+@pointwise(floats=True)
 def power(a, b):
     r"""y = aᵇ. NaN for a negative base with an exponent that is not whole."""
     return mathematics.power(a, b)
@@ -96,7 +96,10 @@ def power_vjp(g, a, b, wrt=("a", "b")):
 @pointwise
 def negative(x):
     r"""y = -x"""
-    return x * -1  # -x is 0 - x to Triton, which turns 0 into 0, not -0
+    if x.dtype.is_floating():
+        return x * -1  # -x is 0 - x to Triton, which turns 0 into 0, not -0
+    else:
+        return 0 - x
 
 
 @pointwise
@@ -169,7 +172,10 @@ def abs_vjp(g, x):
 @pointwise
 def sign(x):
     r"""y = 1 where x > 0, -1 where x < 0, 0 where x = 0. It is flat: no gradient flows."""
-    return tl.where(x > 0, 1, tl.where(x < 0, -1, x))
+    if x.dtype.is_floating():
+        return tl.where(x > 0, 1, tl.where(x < 0, -1, x))
+    else:
+        return (x > 0).to(x.dtype) - (x < 0).to(x.dtype)
 
 
 @pointwise

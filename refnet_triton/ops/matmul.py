@@ -12,6 +12,7 @@ import math
 
 import torch
 
+from refnet.errors import DTypeError, ShapeError
 from refnet.ops import TABLE
 from refnet.shapes import require_axes
 from refnet_triton import runtime
@@ -164,9 +165,9 @@ def _batched_product(a, b, dtype):
 
 
 def _require_fitting(a, b):
+    if not a.dtype.is_floating_point:
+        raise DTypeError(f"products of matrices are of floats on Triton, got {a.dtype}: cast them")
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2] or a.dtype != b.dtype:
-        from refnet.errors import ShapeError
-
         raise ShapeError(
             f"matmul needs matrices (..., m, k) and (..., k, n) of one type, got {tuple(a.shape)} "
             f"{a.dtype} and {tuple(b.shape)} {b.dtype}"

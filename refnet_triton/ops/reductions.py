@@ -17,6 +17,7 @@ import math
 
 import torch
 
+from refnet.errors import DTypeError
 from refnet_triton import mathematics, runtime
 from refnet_triton.axes import axes_of, neighbours, three_axes
 from refnet_triton.memory import contiguous, rounded, wide
@@ -71,9 +72,24 @@ def _min_tile(tile):
     return tl.where(missing > 0, float("nan"), smallest)
 
 
+@triton.jit
+def _max_integers(tile):
+    return tl.max(tile, axis=0)
+
+
+@triton.jit
+def _min_integers(tile):
+    return tl.min(tile, axis=0)
+
+
 SUM = (_add, _sum_tile, 0.0)
 MAX = (mathematics.maximum, _max_tile, -math.inf)
 MIN = (mathematics.minimum, _min_tile, math.inf)
+OF_INTEGERS = {  # in int64
+    SUM: (_add, _sum_tile, 0),
+    MAX: (mathematics.maximum, _max_integers, -(1 << 63)),
+    MIN: (mathematics.minimum, _min_integers, (1 << 63) - 1),
+}
 
 
 @triton.jit
@@ -101,7 +117,8 @@ def _reduce_kernel(x, y, length, inner, parts, part, divisor: tl.float64, COMBIN
         values = tl.load(x + (start + row) * inner + column, mask=inside, other=START)
         tile = COMBINE(tile, widen(values).to(COMPUTE))
     result = FINISH(tile)
-    result = mathematics.divide(result, tl.full((COLUMNS,), divisor, COMPUTE))
+    if result.dtype.is_floating():
+        result = mathematics.divide(result, tl.full((COLUMNS,), divisor, COMPUTE))
     flat = first_column + tl.arange(0, COLUMNS)
     y += place * inner
     tl.store(y + flat, narrow(result, y.dtype.element_ty), mask=flat < inner)
@@ -156,15 +173,33 @@ def _reduce(x, outer, length, inner, how, divisor, dtype):
     parts = _parts(length, rows, outer * across)
     part, out = triton.cdiv(length, parts), y
     if parts > 1:
-        out = torch.empty((outer, parts, inner), dtype=arithmetic(x.dtype), device=x.device)
+        out = torch.empty((outer, parts, inner), dtype=_arithmetic(x.dtype), device=x.device)
     with on_device_of(x):
         for slices in launches(outer, parts * across):
             _reduce_kernel[(len(slices) * parts * across,)](
                 share(x, slices, length * inner), share(out, slices, parts * inner),
                 length, inner, parts, part, float(divisor if parts == 1 else 1.0),
-                combine, finish, start, compute_type(x.dtype), rows, columns, **LAUNCH,
+                combine, finish, start, _compute_type(x.dtype), rows, columns, **LAUNCH,
             )  # fmt: skip
     return y if parts == 1 else _reduce(out, outer, parts, inner, how, divisor, dtype)
+
+
+def _arithmetic(dtype):
+    """`arithmetic`, and int64 for integers."""
+    return arithmetic(dtype) if dtype.is_floating_point else torch.int64
+
+
+def _compute_type(dtype):
+    return compute_type(dtype) if dtype.is_floating_point else tl.int64
+
+
+def _whole(dtype, how):
+    """The type of the result for integers: sums have 64 bits, as NumPy's have."""
+    if how is SUM:
+        return torch.int64 if dtype == torch.bool or dtype.is_signed else torch.uint64
+    if dtype == torch.uint64:
+        raise DTypeError("the extremes of uint64 are not found on Triton, which orders int64")
+    return dtype
 
 
 def _along(x, axis, keepdims, how, divisor=1.0):
@@ -172,11 +207,14 @@ def _along(x, axis, keepdims, how, divisor=1.0):
     check_tensors("a reduction", x)
     axes = axes_of(x, axis)
     dtype, y = x.dtype, contiguous(x)
+    if not dtype.is_floating_point:
+        dtype = _whole(x.dtype, how)
+        y, how = rounded(y, torch.int64), OF_INTEGERS[how]
     groups = neighbours(axes)
     for begin, end in groups:
         outer, length, inner = three_axes(y.shape, begin, end)
         shape = [*y.shape[:begin], *[1] * (end - begin), *y.shape[end:]]
-        kind, n = (dtype, divisor) if (begin, end) == groups[-1] else (arithmetic(dtype), 1.0)
+        kind, n = (dtype, divisor) if (begin, end) == groups[-1] else (_arithmetic(y.dtype), 1.0)
         y = _reduce(y, outer, length, inner, how, n, kind)
         y = y.reshape(shape)
     kept = [1 if i in axes else n for i, n in enumerate(x.shape) if keepdims or i not in axes]
