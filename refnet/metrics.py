@@ -7,7 +7,7 @@ starts over.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -69,6 +69,37 @@ class Mean:
 
     def __repr__(self) -> str:
         return f"<metric {self.name}: {self.result():.4f}>"
+
+
+class Means:
+    """Running means of several numbers of each batch, by name. A second "mse" is called "mse_1".
+
+    What is added is read when a result is asked for: on a GPU, reading means waiting.
+
+    >>> means = Means(["loss", "mse", "mse"])
+    >>> means.add(2, [1.0, 3.0, 0.0])
+    >>> means.add(1, [4.0, 0.0, 0.0])
+    >>> means.result()
+    {'loss': 2.0, 'mse': 2.0, 'mse_1': 0.0}
+    """
+
+    def __init__(self, names: Sequence[str], read: Callable[[Any], Any] = float) -> None:
+        counts = [names[:i].count(name) for i, name in enumerate(names)]
+        self.means = [Mean(f"{n}_{c}" if c else n) for n, c in zip(names, counts, strict=True)]
+        self.read = read
+        self._waiting: list[tuple[int, Sequence[Any]]] = []
+
+    def add(self, count: int, values: Sequence[Any]) -> None:
+        """Take in the means over a batch of `count` examples."""
+        self._waiting.append((count, values))
+
+    def result(self) -> dict[str, float]:
+        """The mean of each over all batches so far."""
+        for count, values in self._waiting:
+            for mean, value in zip(self.means, values, strict=True):
+                mean.add(float(self.read(value)), count)
+        self._waiting.clear()
+        return {mean.name: mean.result() for mean in self.means}
 
 
 class Metric(Mean):

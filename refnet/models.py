@@ -28,16 +28,13 @@ from refnet.examples import Examples, examples
 from refnet.graph import Graph, placeholder
 from refnet.layers.layer import Layer, Shape
 from refnet.optimizers import Optimizer
+from refnet.optimizers.optimizer import model_of
 from refnet.overview import overview
 from refnet.parameters import Parameters, move
 from refnet.scope import outside_graphs, recording
 from refnet.settings import Settings
 from refnet.tensor import Tensor, Variable, tensor
 from refnet.training import Step, evaluation_step, prediction_step, training_step
-
-#: which model an optimizer was compiled into
-_trains: weakref.WeakKeyDictionary[Optimizer, weakref.ref[Sequential]]
-_trains = weakref.WeakKeyDictionary()
 
 
 class Sequential(Layer):
@@ -265,7 +262,7 @@ class Sequential(Layer):
             )
         found = [measures.get(m) for m in metrics or ()]
         self.run_eagerly = truth("run_eagerly", run_eagerly)
-        self._claim(optimizer)
+        optimizer.claim(self)
         self._compiled = optimizer, loss, found
         self._look_at_settings()
         self._steps, self._said = {}, set()
@@ -275,18 +272,6 @@ class Sequential(Layer):
         optimizer, loss, found = self._compiled or (None, None, [])
         options = [vars(x) for x in (optimizer, loss) if x is not None]
         self.settings, self._gathered_at = Settings(self.layers, *options, *found), None
-
-    def _claim(self, optimizer: Optimizer) -> None:
-        """One optimizer trains one model: it counts that model's steps, and keeps its memory."""
-        claimed = _trains.get(optimizer)
-        other = self if claimed is None else claimed()
-        if other is not self and (other is not None or optimizer.iterations):
-            raise ArgumentError(
-                f"{self.name}: this {type(optimizer).__name__} trains "
-                f"{other.name if other is not None else 'another model'}, counts its steps and keeps "
-                "memory for its weights: make an optimizer for each model"
-            )
-        _trains[optimizer] = weakref.ref(self)
 
     def _ready(self, what: str) -> tuple[Optimizer, criteria.Loss, list[measures.Metric]]:
         if self._compiled is None:
@@ -318,7 +303,7 @@ class Sequential(Layer):
         for name, value in vars(self).items():
             setattr(made, name, copy.deepcopy(value, memo))
         if made._compiled is not None:
-            _trains[made.optimizer] = weakref.ref(made)
+            model_of[made.optimizer] = weakref.ref(made)
         made._look_at_settings()
         return made
 
@@ -405,18 +390,15 @@ class Sequential(Layer):
         self, data: Examples, batch_size: int, shuffle: bool, hooks: Callbacks
     ) -> dict[str, float]:
         means = self._means()
-        results: list[
-            tuple[int, tuple[Any, ...]]
-        ] = []  # read late: on a GPU, reading means waiting
         for number, batch in enumerate(data.batches(batch_size, shuffle)):
             if hooks.each_batch:
                 hooks("on_train_batch_begin", number, None)
-            results.append((len(batch[0]), self._train(*batch)))
+            means.add(len(batch[0]), self._train(*batch))
             if hooks.each_batch:
-                hooks("on_train_batch_end", number, self._read(means, results))
+                hooks("on_train_batch_end", number, means.result())
                 if self.stop_training:
                     break
-        return self._read(means, results)
+        return means.result()
 
     @outside_graphs()
     def _train(self, x: Any, y: Any, weights: Any) -> tuple[Any, ...]:
@@ -430,23 +412,9 @@ class Sequential(Layer):
             optimizer.iterations += 1
         return results
 
-    def _means(self) -> dict[str, measures.Mean]:
-        """A running mean of the loss and of each metric. The second "mse" is called "mse_1"."""
-        means: dict[str, measures.Mean] = {}
-        for name in ("loss", *(metric.name for metric in self.metrics)):
-            count = sum(mean.name == name for mean in means.values())
-            means[f"{name}_{count}" if count else name] = measures.Mean(name)
-        return means
-
-    def _read(
-        self, means: dict[str, measures.Mean], results: list[tuple[int, tuple[Any, ...]]]
-    ) -> dict[str, float]:
-        """Add the results of batches to the running means, empty the list, and give the means."""
-        for count, values in results:
-            for mean, value in zip(means.values(), values, strict=True):
-                mean.add(float(self.backend.numpy(value)), count)
-        results.clear()
-        return {name: mean.result() for name, mean in means.items()}
+    def _means(self) -> measures.Means:
+        """Running means of the loss and of each metric."""
+        return measures.Means(["loss", *(m.name for m in self.metrics)], self.backend.numpy)
 
     def evaluate(
         self,
@@ -467,8 +435,9 @@ class Sequential(Layer):
     def _evaluate(self, data: Examples, batch_size: int) -> dict[str, float]:
         means = self._means()
         step = self._step(evaluation_step)
-        results = [(len(batch[0]), step(*batch)) for batch in data.batches(batch_size)]
-        return self._read(means, results)
+        for batch in data.batches(batch_size):
+            means.add(len(batch[0]), step(*batch))
+        return means.result()
 
     def predict(
         self, x: Any, batch_size: int | None = None, verbose: int | str = "auto"
@@ -496,8 +465,9 @@ class Sequential(Layer):
         self._ready("train_on_batch")
         data = self._weighed_by_class(self._examples(x, y, sample_weight), class_weight)
         batch = next(data.batches(len(data)))
-        logs = self._read(self._means(), [(len(data), self._train(*batch))])
-        return _shown(logs, return_dict)
+        means = self._means()
+        means.add(len(data), self._train(*batch))
+        return _shown(means.result(), return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
@@ -565,11 +535,6 @@ class Sequential(Layer):
 
     def __repr__(self) -> str:
         return f"<Sequential {self.name!r} of {len(self.layers)} layers on {self.backend.name}>"
-
-
-def _same(these: Sequence[Any], those: Sequence[Any]) -> bool:
-    """Whether two lists hold the same objects. (== on tensors would compare elements.)"""
-    return len(these) == len(those) and all(a is b for a, b in zip(these, those, strict=True))
 
 
 def _shown(logs: Logs, return_dict: bool) -> Any:

@@ -53,7 +53,7 @@ class Plain:
         for n in self.numbers:
             values.append(np.tanh(values[-1] @ self.weights[n][0] + self.weights[n][1]))
         loss, g = np.mean((values[-1] - y) ** 2), 2 * (values[-1] - y) / y.size
-        self.t += 1
+        self.t += bool(set(self.numbers) - frozen)  # where nothing learns, no step is taken
         gradients = {}
         for n, a, b in zip(self.numbers[::-1], values[-2::-1], values[:0:-1], strict=True):
             g = g * (1 - b * b)

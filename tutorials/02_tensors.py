@@ -97,16 +97,18 @@ for text, x in (
     ("[1, 2] + 0.5", refnet.tensor([1, 2]) + 0.5),
     ("[1.0, 2.0] + 1", refnet.tensor([1.0, 2.0]) + 1),
     ("[1, 2] / 2", refnet.tensor([1, 2]) / 2),
+    ("int32 and float32", refnet.tensor([1, 2], dtype="int32") + refnet.tensor([0.5, 1.5])),
 ):
     print(f"  {text:24} {x.dtype}")
 assert refnet.tensor([1.0]).dtype == config.floatx() == "float32"
-assert (refnet.tensor([1, 2]) / 2).dtype == "float64"
+assert (refnet.tensor([1, 2]) / 2).dtype == config.floatx()
 
-# The last lines are NumPy's rules. A plain number takes the type of the tensor it meets. int64 and a
-# fraction make float64, since float32 cannot hold every int64. `astype` says what you want instead:
+# A plain number takes the type of the tensor it meets, and where integers become fractions, that is
+# floatx. Two tensors meet in NumPy's type, the smallest that holds both: float32 cannot hold every
+# int32, so the last line is float64. `astype` says what you want instead:
 
-halves = refnet.tensor([1, 2]).astype("float32") / 2
-assert halves.dtype == "float32"
+mixed = refnet.tensor([1, 2], dtype="int32").astype("float32") + refnet.tensor([0.5, 1.5])
+assert mixed.dtype == "float32"
 
 # What cannot be a tensor is an error that says so. All errors that refnet raises itself are a
 # `RefnetError`; a file that is missing remains Python's own FileNotFoundError.

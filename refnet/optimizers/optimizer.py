@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,9 @@ from refnet.op import Op
 from refnet.parameters import Parameters
 from refnet.scope import graph_in_use, name_scope
 from refnet.tensor import Tensor, Variable, leaves, tensor
+
+#: the model that an optimizer was compiled into
+model_of: weakref.WeakKeyDictionary[Optimizer, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 
 
 class Coefficient(Number):
@@ -102,6 +106,18 @@ class Optimizer(Explained):
             for i, slot in enumerate(self.memory[now.theta]):
                 values = [None if slots is None else slots[i].numpy() for slots in kept]
                 slot.assign(now.vector(values, slot.dtype))
+
+    def claim(self, model: Any) -> None:
+        """One optimizer trains one model: it counts that model's steps, and keeps its memory."""
+        claimed = model_of.get(self)
+        other = model if claimed is None else claimed()
+        if other is not model and (other is not None or self.iterations):
+            raise ArgumentError(
+                f"{model.name}: this {type(self).__name__} trains "
+                f"{other.name if other is not None else 'another model'}, counts its steps and keeps "
+                "memory for its weights: make an optimizer for each model"
+            )
+        model_of[self] = weakref.ref(model)
 
     def apply_gradients(self, pairs: Sequence[tuple[Any, Variable]]) -> None:
         """Take one step: update each variable by its gradient, given as (gradient, variable) pairs."""

@@ -24,14 +24,7 @@ from refnet_triton.faults import note_first
 from refnet_triton.keys import forwards
 from refnet_triton.memory import contiguous
 from refnet_triton.pointwise import collapse, copy_, strided_offset
-from refnet_triton.runtime import (
-    LAUNCH,
-    check_tensors,
-    compute_type,
-    narrow,
-    on_device_of,
-    widen,
-)
+from refnet_triton.runtime import LAUNCH, check_tensors, compute_type, narrow, on_device_of, widen
 
 # isort: split
 import triton
