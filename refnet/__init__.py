@@ -55,7 +55,8 @@ from refnet.perceptron import Perceptron
 from refnet.scope import name_scope
 from refnet.session import Session
 from refnet.shadow import shadow
-from refnet.tensor import Tensor, Variable, tensor
+from refnet.tensor import Tensor, tensor
+from refnet.variable import Variable
 
 __version__ = "0.1.0"
 

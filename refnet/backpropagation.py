@@ -16,7 +16,8 @@ from refnet.errors import ArgumentError, GradientError, ShapeError
 from refnet.ops import TABLE
 from refnet.scope import absolute_scope
 from refnet.shapes import agree
-from refnet.tensor import Node, Tensor, Variable, apply, lift, recorded
+from refnet.tensor import Node, Tensor, apply, lift, recorded
+from refnet.variable import Variable
 
 
 def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) -> Any:

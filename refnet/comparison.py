@@ -16,7 +16,8 @@ import numpy as np
 
 from refnet.agreement import Agreement, measure
 from refnet.backend import Array, Backend
-from refnet.tensor import Node, Tensor, Variable, recorded
+from refnet.tensor import Node, Tensor, recorded
+from refnet.variable import Variable
 
 Key = tuple[int, int]
 

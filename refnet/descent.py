@@ -33,7 +33,7 @@ import numpy as np
 from refnet import optimizers
 from refnet.errors import ArgumentError, DataError, ShapeError
 from refnet.optimizers import Optimizer
-from refnet.tensor import Variable
+from refnet.variable import Variable
 
 Array = np.ndarray[Any, Any]
 

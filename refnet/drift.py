@@ -47,7 +47,8 @@ from refnet.bounds import unit_roundoff
 from refnet.errors import ArgumentError, NotReadyError
 from refnet.op import Op
 from refnet.shadow import Call
-from refnet.tensor import Tensor, Variable, watching
+from refnet.tensor import Tensor, watching
+from refnet.variable import Variable
 
 if TYPE_CHECKING:
     from refnet.models import Sequential

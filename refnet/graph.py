@@ -30,7 +30,8 @@ from refnet.entries import Entry, source_of
 from refnet.errors import ArgumentError, GraphError, ShapeError, unknown_name
 from refnet.scope import Promise, graph_in_use, line_of_user, scoped
 from refnet.shapes import Spec
-from refnet.tensor import Node, Tensor, Variable, recorded
+from refnet.tensor import Node, Tensor, recorded
+from refnet.variable import Variable
 
 if TYPE_CHECKING:
     from refnet.session import Session

@@ -21,7 +21,8 @@ from refnet.naming import class_after, class_around, look_up, require_options, s
 from refnet.ops import TABLE
 from refnet.scope import name_scope
 from refnet.shapes import Shape
-from refnet.tensor import Node, Tensor, Variable
+from refnet.tensor import Node, Tensor
+from refnet.variable import Variable
 
 Function = Callable[..., Any]
 

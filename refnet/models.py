@@ -17,13 +17,7 @@ from refnet import metrics as measures
 from refnet.advice import advice
 from refnet.arguments import truth, whole_number
 from refnet.callbacks import Callback, Callbacks, History, Logs, loudness, progress
-from refnet.errors import (
-    ArgumentError,
-    BackendError,
-    DataError,
-    NotReadyError,
-    unknown_name,
-)
+from refnet.errors import ArgumentError, BackendError, DataError, NotReadyError, unknown_name
 from refnet.examples import Examples, examples
 from refnet.graph import Graph, placeholder
 from refnet.layers.layer import Layer, Shape
@@ -33,8 +27,9 @@ from refnet.overview import overview
 from refnet.parameters import Parameters, move
 from refnet.scope import outside_graphs, recording
 from refnet.settings import Settings
-from refnet.tensor import Tensor, Variable, tensor
+from refnet.tensor import Tensor, tensor
 from refnet.training import Step, evaluation_step, prediction_step, training_step
+from refnet.variable import Variable
 
 
 class Sequential(Layer):
@@ -364,13 +359,8 @@ class Sequential(Layer):
         steps = -(-len(data) // batch_size)
         self.stop_training = False
         self.history = History()
-        hooks = Callbacks(
-            [self.history, *(callbacks or ()), *progress(verbose)],
-            self,
-            epochs=epochs,
-            steps=steps,
-            verbose=verbose,
-        )
+        listening = [self.history, *(callbacks or ()), *progress(verbose)]
+        hooks = Callbacks(listening, self, epochs=epochs, steps=steps, verbose=verbose)
         hooks("on_train_begin", None)
         for epoch in range(initial_epoch, epochs):
             hooks("on_epoch_begin", epoch, None)

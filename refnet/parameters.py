@@ -20,7 +20,8 @@ import numpy as np
 from refnet.backend import LACKS, Backend
 from refnet.errors import BackendError, DTypeError
 from refnet.ops import TABLE
-from refnet.tensor import Tensor, Variable
+from refnet.tensor import Tensor
+from refnet.variable import Variable
 
 ALIGNMENT = 16
 

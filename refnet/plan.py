@@ -22,16 +22,8 @@ from typing import Any
 
 from refnet.backend import Array, Backend
 from refnet.errors import GradientError, NotReadyError
-from refnet.tensor import (
-    Node,
-    Tensor,
-    Variable,
-    Watch,
-    recorded,
-    tensor,
-    variables_among,
-    watching,
-)
+from refnet.tensor import Node, Tensor, Watch, recorded, tensor, variables_among, watching
+from refnet.variable import Variable
 
 PLAN_FILE = "<plan>"  # what tracebacks call a plan's source
 Key = tuple[int, int]

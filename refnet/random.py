@@ -20,7 +20,8 @@ from refnet.arguments import whole_number
 from refnet.errors import ShapeError
 from refnet.op import TABLE, Op
 from refnet.scope import step_inputs
-from refnet.tensor import Tensor, Variable, tensor
+from refnet.tensor import Tensor, tensor
+from refnet.variable import Variable
 
 _seed = int.from_bytes(os.urandom(4), "little")
 _stream = 0

@@ -28,7 +28,8 @@ from refnet.errors import FileError, RefnetError
 from refnet.ops import TABLE
 from refnet.scope import absolute_scope
 from refnet.shapes import Spec, agree
-from refnet.tensor import Tensor, Variable, defer, tensor
+from refnet.tensor import Tensor, defer, tensor
+from refnet.variable import Variable
 
 if TYPE_CHECKING:
     from refnet.graph import Graph

@@ -37,7 +37,8 @@ from refnet.graph import Graph, Group, default_graph
 from refnet.plan import Plan
 from refnet.promotion import castable
 from refnet.shapes import agree
-from refnet.tensor import Tensor, Variable, recorded
+from refnet.tensor import Tensor, recorded
+from refnet.variable import Variable
 
 Feeds = Mapping[Any, Any]
 

@@ -17,7 +17,8 @@ from refnet.initializers import Initializer
 from refnet.layers.layer import Layer
 from refnet.metrics import Metric
 from refnet.op import Op
-from refnet.tensor import Tensor, Variable
+from refnet.tensor import Tensor
+from refnet.variable import Variable
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 LONGEST = 256  # longer lists and dicts are data, no settings

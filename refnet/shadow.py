@@ -39,7 +39,8 @@ from refnet.ops import TABLE
 from refnet.scope import Promise, line_of_user, scoped
 from refnet.serialization import decode, encode, replace_file
 from refnet.shapes import Spec
-from refnet.tensor import Tensor, Variable, Watch, watching
+from refnet.tensor import Tensor, Watch, watching
+from refnet.variable import Variable
 
 FORMAT, VERSION = "refnet shadow", 1
 STANDARD_FILE = "disagreement.safetensors"

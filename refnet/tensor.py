@@ -24,7 +24,7 @@ import numpy as np
 from refnet import backend as backends
 from refnet import config, numpy_functions
 from refnet.backend import Array, Backend
-from refnet.conversion import INTEGERS, as_numbers, require_range
+from refnet.conversion import as_numbers
 from refnet.errors import (
     ArgumentError,
     BackendError,
@@ -38,14 +38,16 @@ from refnet.errors import (
 from refnet.op import Op
 from refnet.operators import Operators
 from refnet.ops import TABLE
-from refnet.promotion import castable, is_float, promoted
-from refnet.scope import Promise, graph_in_use, line_of_user, noted, step_inputs
+from refnet.promotion import is_float, promoted
+from refnet.scope import Promise, line_of_user, noted, step_inputs
 from refnet.shapes import Shape, Spec
 
 if TYPE_CHECKING:
     from refnet.graph import Graph
+    from refnet.variable import Variable
 
-_serial = itertools.count()
+#: the moments at which ops were applied and variables were changed, in one count
+clock = itertools.count()
 
 #: (backend, op, its inputs, what a graph knows of it) -> the function that is to run
 Watch = Callable[[Backend, Op, Sequence["Tensor"], Promise | None], Callable[..., Any]]
@@ -84,7 +86,7 @@ class Node:
     ) -> None:
         self.op = op
         self.count = count
-        self.serial = next(_serial)
+        self.serial = next(clock)
         self.inputs = inputs
         self.attributes = attributes
         self.values = values
@@ -158,6 +160,8 @@ class Tensor(Operators):
         "node",
         "value",
     )
+
+    changes = False  # whether its value may become another one
 
     def __init__(
         self,
@@ -317,94 +321,6 @@ class Tensor(Operators):
     __hash__ = object.__hash__  # == compares elements, so identity is what a set or dict uses
 
 
-class Variable(Tensor):
-    """A tensor whose value changes: a weight, a counter, a running mean.
-
-    `trainable` says whether an optimizer may change it. A variable made within ``with graph:`` has
-    its value in a session: it waits, and `initial` is what each session starts it from.
-
-    Examples
-    --------
-    >>> w = Variable([1.0, 2.0], name="w")
-    >>> w.assign([3.0, 4.0])
-    Variable([3., 4.], shape=(2,), dtype=float32, name='w')
-    """
-
-    __slots__ = ("changed", "initial", "overlaps", "trainable")
-
-    def __init__(
-        self,
-        values: Any,
-        dtype: Any = None,
-        name: str = "",
-        trainable: bool = True,
-        backend: str | Backend | None = None,
-    ) -> None:
-        leaf, graphs = tensor(values, dtype, name, backend), graph_in_use.get()
-        super().__init__(None if graphs else leaf.value, leaf.backend, name=name)
-        self.trainable = trainable
-        self.changed = -1  # when it was last overwritten, counted as the nodes are
-        self.overlaps: Sequence[Variable] = ()  # what changes with it: θ and the weights in it
-        self.initial: np.ndarray[Any, Any] | None = None
-        if graphs:
-            self.initial = leaf.numpy()
-            self._promise = graphs[-1].enter(self, name or "variable", [leaf.spec])
-            self.name = self._promise.name
-
-    def assign(self, values: Any) -> Any:
-        """Overwrite the value in place; the shape stays. In a graph: the op that does so when run."""
-        new = values
-        if not (
-            isinstance(values, Tensor) and (values.value is None or values.backend is self.backend)
-        ):
-            new = tensor(values, backend=self.backend)
-        if not castable(new.dtype, self.dtype):
-            raise DTypeError(f"variable {self.name!r} holds {self.dtype}, got {new.dtype}")
-        if new.shape != self.shape and None not in new.shape:
-            raise ShapeError(f"variable {self.name!r} has shape {self.shape}, got {new.shape}")
-        if self.value is None or new.value is None:
-            return apply(TABLE["assign"], (self, new))
-        if new.dtype != self.dtype and self.dtype in INTEGERS:
-            require_range(new.numpy(), self.dtype)
-        apply(TABLE["assign"], (self, new))
-        return self
-
-    def note_change(self) -> None:
-        """What was computed from the value before is out of date: its gradients cannot be had."""
-        now = next(_serial)
-        for variable in (self, *self.overlaps):
-            variable.changed = now
-
-    def changed_since(self, node: Node) -> bool:
-        """Whether it was overwritten after a node read it, and computed its values."""
-        return node.values is not None and self.changed > node.serial
-
-    def read(self) -> Array:
-        return self.backend.array(self.known())
-
-    def __copy__(self) -> Variable:
-        return Variable(self, None, self.name, self.trainable, self.backend)
-
-    def __getstate__(self) -> Any:  # a deep copy lies in memory of its own
-        kept: Any = super().__getstate__()
-        return kept[0], {**kept[1], "overlaps": ()}
-
-    def __iadd__(self, other: Any) -> Any:
-        raise ArgumentError(
-            "a variable changes by assign, assign_add and assign_sub, not by += or -="
-        )
-
-    __isub__ = __imul__ = __itruediv__ = __iadd__
-
-    def assign_add(self, values: Any) -> Any:
-        """w ← w + values"""
-        return self.assign(self + values)
-
-    def assign_sub(self, values: Any) -> Any:
-        """w ← w - values"""
-        return self.assign(self - values)
-
-
 def tensor(
     values: Any,
     dtype: Any = None,
@@ -440,7 +356,7 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
     for t in tensors:
         waiting |= t.value is None
         mixed |= t.backend is not backend
-        changes |= isinstance(t, Variable)
+        changes |= t.changes
     if waiting:  # a session will move all of them to its backend
         node = _wait(op, tensors, attributes)
     else:
@@ -553,7 +469,7 @@ def _run(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> tup
     arrays = [t.value for t in tensors]
     if op.writes:  # a tensor that is no variable does not change: what is written is a copy of it
         for i in range(len(op.inputs)):
-            if op.inputs[i] in op.writes and not isinstance(tensors[i], Variable):
+            if op.inputs[i] in op.writes and not tensors[i].changes:
                 arrays[i] = backend.array(arrays[i])
     try:
         values = function(*arrays, **attributes)
@@ -572,8 +488,8 @@ def _run(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> tup
 
 def variables_among(names: Sequence[str], op: Op, tensors: Sequence[Tensor]) -> list[Variable]:
     """The variables among an op's inputs of these names."""
-    given = zip(op.names(len(tensors)), tensors, strict=True)
-    return [t for name, t in given if name in names and isinstance(t, Variable)]
+    given: Iterable[tuple[str, Any]] = zip(op.names(len(tensors)), tensors, strict=True)
+    return [t for name, t in given if name in names and t.changes]
 
 
 def _with_axes(value: Array) -> Array:
@@ -615,7 +531,7 @@ def recorded(outputs: Iterable[Tensor], given: Iterable[Tensor] = ()) -> list[No
 def _warn_of_reading(t: Tensor) -> None:
     """Python reads a value that is another one at the next step: what it makes of it stays as it is."""
     given = {x.key for x in step_inputs.get() or ()}
-    if any(isinstance(x, Variable) or x.key in given for x in leaves(t)):
+    if any(x.changes or x.key in given for x in leaves(t)):
         warnings.warn(
             f"a step that is recorded, to be run again, reads a value in {line_of_user()!r}: what Python "
             "makes of it is the same in all steps that follow, unless compile(..., run_eagerly=True)",

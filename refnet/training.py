@@ -23,7 +23,8 @@ from refnet.ops import TABLE
 from refnet.parameters import Parameters
 from refnet.plan import Plan
 from refnet.scope import recording, writes_of
-from refnet.tensor import Tensor, Variable, leaves, tensor, watching
+from refnet.tensor import Tensor, leaves, tensor, watching
+from refnet.variable import Variable
 
 if TYPE_CHECKING:
     from refnet.models import Sequential

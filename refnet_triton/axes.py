@@ -27,3 +27,25 @@ def neighbours(axes):
         else:
             groups.append((axis, axis + 1))
     return groups[::-1]
+
+
+def spread(g, x, axis, keepdims):
+    """g, a result of a reduction of x over `axis`, shaped so that it broadcasts against x."""
+    if keepdims:
+        return g
+    axes = axes_of(x, axis)
+    return g.reshape([1 if i in axes else n for i, n in enumerate(x.shape)])
+
+
+def reduced_count(x, axis):
+    """How many elements of x go into each result of a reduction over `axis`."""
+    return math.prod(x.shape[a] for a in axes_of(x, axis))
+
+
+def stretched(shape, to):
+    """The axes of the shape `to` along which `shape` is stretched to it, in ascending order."""
+    extra = len(to) - len(shape)
+    return (
+        *range(extra),
+        *[i + extra for i, n in enumerate(shape) if n == 1 and to[i + extra] != 1],
+    )

@@ -55,6 +55,28 @@ def minimum(x, y):
 
 
 @triton.jit
+def largest(x):
+    """The largest of each column of a tile; NaN if one is (tl.max alone would drop it)."""
+    if x.dtype.is_floating():
+        missing = tl.max((x != x).to(tl.int32), axis=0)
+        found = tl.max(tl.where(x != x, float("-inf"), x), axis=0)
+        return tl.where(missing > 0, float("nan"), found)
+    else:
+        return tl.max(x, axis=0)
+
+
+@triton.jit
+def smallest(x):
+    """The smallest of each column of a tile; NaN if one is."""
+    if x.dtype.is_floating():
+        missing = tl.max((x != x).to(tl.int32), axis=0)
+        found = tl.min(tl.where(x != x, float("inf"), x), axis=0)
+        return tl.where(missing > 0, float("nan"), found)
+    else:
+        return tl.min(x, axis=0)
+
+
+@triton.jit
 def sqrt(x):
     """√x, correctly rounded (0.5 ULP); 15 instructions. tl.sqrt in float32 is an approximation in
     2.

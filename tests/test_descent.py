@@ -15,7 +15,7 @@ from refnet.descent import (
 )
 from refnet.errors import ArgumentError, DataError, ShapeError, UnknownNameError
 from refnet.optimizers import SGD, Adam, RMSprop
-from refnet.tensor import Variable
+from refnet.variable import Variable
 
 X = [Fraction(5, 10), Fraction(23, 10), Fraction(29, 10)]
 Y = [Fraction(14, 10), Fraction(19, 10), Fraction(32, 10)]

@@ -13,7 +13,8 @@ import refnet
 from refnet import elsewhere
 from refnet.errors import CallError, GraphError, MissingNameError, RefnetError
 from refnet.optimizers import SGD, Optimizer
-from refnet.tensor import Tensor, Variable
+from refnet.tensor import Tensor
+from refnet.variable import Variable
 
 MODULES = [owner for owner in elsewhere.WORDS if owner.startswith("refnet")]
 SENTENCES = sorted({s for words in elsewhere.WORDS.values() for s in words.values()})

@@ -13,7 +13,8 @@ from refnet.agreement import all_ops, cases_of, differences, inputs_for, toleran
 from refnet.errors import DataError, DTypeError, RefnetError, ShapeError
 from refnet.fitting import MOST, Fitted
 from refnet.op import TABLE
-from refnet.tensor import Variable, apply, tensor
+from refnet.tensor import apply, tensor
+from refnet.variable import Variable
 
 TRITON = pytest.param("triton", marks=pytest.mark.triton)
 SEVERAL = [op for op in all_ops() if len(op.inputs) > 1 or op.variadic]

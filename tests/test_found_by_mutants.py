@@ -29,9 +29,9 @@ def test_labels_that_are_no_class(labels):
         op(np.zeros((2, 3)), np.array(labels))
 
 
-@pytest.mark.parametrize(("a", "b"), [((3,), (3, 2)), ((2, 3), (3,))])
-def test_a_product_takes_matrices(a, b):
-    with pytest.raises(errors.ShapeError, match="needs matrices"):
+@pytest.mark.parametrize(("a", "b"), [((), (3, 2)), ((2, 3), ()), ((3,), (2, 3))])
+def test_a_product_takes_matrices_and_vectors(a, b):
+    with pytest.raises(errors.ShapeError, match="needs matrices or vectors|rows of 3 numbers meet columns of 2"):
         TABLE["matmul"](np.ones(a), np.ones(b))
 
 
@@ -396,7 +396,7 @@ def test_the_loss_of_a_label_that_is_no_class_is_nan(classes, torch, monkeypatch
 
 @pytest.mark.triton
 @pytest.mark.parametrize(
-    ("a", "b"), [((3,), (3, 2)), ((2, 3), (3,)), ((2, 3), (2, 3)), ((2, 3), (3, 2, 1))]
+    ("a", "b"), [((), (3, 2)), ((2, 3), ()), ((3,), (2, 3)), ((2, 3), (2, 3)), ((2, 3), (3, 2, 1))]
 )
 def test_twins_take_matrices_that_fit(a, b, torch):
     from refnet_triton.ops.matmul import linear, matmul

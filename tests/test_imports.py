@@ -20,7 +20,7 @@ LEVELS = [
     {"op"},
     {"ops"},
     {"backend", "conversion", "operators", "numpy_functions"},
-    {"agreement", "tensor", "backpropagation"},
+    {"agreement", "tensor", "variable", "backpropagation"},
     {"creation", "plan", "serialization", "drawing"},
     {"graph"},
     {"comparison", "session", "shadow"},

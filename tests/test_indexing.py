@@ -13,7 +13,8 @@ from refnet.errors import ArgumentError, BackendError, DTypeError, RefnetError, 
 from refnet.graph import Graph, placeholder
 from refnet.ops import TABLE
 from refnet.session import Session
-from refnet.tensor import Variable, tensor
+from refnet.tensor import tensor
+from refnet.variable import Variable
 
 SHAPES = [(), (1,), (5,), (0,), (4, 3), (1, 6), (3, 0), (2, 3, 4), (3, 1, 2), (2, 3, 2, 3)]
 COMMON = [(), (1,), (3,), (2, 3), (2, 1), (0,), (3, 0)]

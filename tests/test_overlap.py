@@ -19,7 +19,8 @@ from refnet.agreement import cases_of, inputs_for
 from refnet.errors import DTypeError, ShapeError
 from refnet.op import TABLE
 from refnet.optimizers import SGD, Adam, RMSprop
-from refnet.tensor import Tensor, Variable
+from refnet.tensor import Tensor
+from refnet.variable import Variable
 
 TRITON = pytest.mark.triton
 WRITING = [op for op in TABLE.values() if op.writes]

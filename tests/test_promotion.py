@@ -15,7 +15,8 @@ from refnet.errors import DTypeError
 from refnet.op import TABLE
 from refnet.promotion import is_float, promoted
 from refnet.shapes import Spec
-from refnet.tensor import Variable, apply, tensor
+from refnet.tensor import apply, tensor
+from refnet.variable import Variable
 
 TRITON = pytest.param("triton", marks=pytest.mark.triton)
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")

@@ -24,7 +24,8 @@ from refnet.layers import Activation, Dense, Dropout, Flatten, Input, PReLU, Sof
 from refnet.op import TABLE
 from refnet.operators import Operators
 from refnet.plan import Plan
-from refnet.tensor import Tensor, Variable, apply, tensor
+from refnet.tensor import Tensor, apply, tensor
+from refnet.variable import Variable
 
 VALUES = [[1.0, 2.0], [3.0, 4.0]]
 OTHERS = [[10.0, 20.0], [30.0, 40.0]]

@@ -16,7 +16,8 @@ from refnet.agreement import all_ops, cases_of, inputs_for
 from refnet.errors import FileError, GraphError
 from refnet.ops import TABLE
 from refnet.serialization import _digest, decode, encode
-from refnet.tensor import Variable, apply
+from refnet.tensor import apply
+from refnet.variable import Variable
 
 ROOT = Path(__file__).parent.parent
 in_a_file = pytest.mark.needs("safetensors")

@@ -21,7 +21,8 @@ from refnet.errors import (
     UnknownNameError,
 )
 from refnet.ops import TABLE
-from refnet.tensor import Variable, apply, tensor
+from refnet.tensor import apply, tensor
+from refnet.variable import Variable
 
 
 class Counting(backends.NumPyBackend):

@@ -14,7 +14,8 @@ from refnet.agreement import all_ops, cases_of, inputs_for
 from refnet.errors import ArgumentError, FileError, RefnetError
 from refnet.ops import TABLE
 from refnet.shadow import Disagreement
-from refnet.tensor import Variable, apply, tensor, watching
+from refnet.tensor import apply, tensor, watching
+from refnet.variable import Variable
 
 X = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 24)

@@ -23,7 +23,8 @@ from refnet.errors import (
 from refnet.graph import placeholder
 from refnet.op import TABLE
 from refnet.plan import Plan
-from refnet.tensor import Variable, apply, tensor
+from refnet.tensor import apply, tensor
+from refnet.variable import Variable
 
 
 @pytest.fixture

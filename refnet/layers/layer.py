@@ -15,7 +15,8 @@ from refnet.elsewhere import Explained
 from refnet.errors import ArgumentError, DTypeError, NotReadyError, ShapeError
 from refnet.naming import snake_case, unique_name
 from refnet.scope import name_scope, writes_of
-from refnet.tensor import Tensor, Variable, tensor
+from refnet.tensor import Tensor, tensor
+from refnet.variable import Variable
 
 Shape = tuple[int | None, ...]
 

@@ -24,7 +24,8 @@ from refnet.naming import snake_case
 from refnet.op import Op
 from refnet.parameters import Parameters
 from refnet.scope import graph_in_use, name_scope
-from refnet.tensor import Tensor, Variable, leaves, tensor
+from refnet.tensor import Tensor, leaves, tensor
+from refnet.variable import Variable
 
 #: the model that an optimizer was compiled into
 model_of: weakref.WeakKeyDictionary[Optimizer, weakref.ref[Any]] = weakref.WeakKeyDictionary()

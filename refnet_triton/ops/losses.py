@@ -11,9 +11,10 @@ import torch
 
 from refnet.ops.losses import no_class
 from refnet_triton import faults, mathematics, runtime
+from refnet_triton.axes import spread
 from refnet_triton.faults import note_value
 from refnet_triton.memory import contiguous, rounded, wide
-from refnet_triton.ops.reductions import mean, spread, summed
+from refnet_triton.ops.reductions import mean, summed
 from refnet_triton.ops.softmax import online_sum
 from refnet_triton.pointwise import pointwise
 from refnet_triton.runtime import (

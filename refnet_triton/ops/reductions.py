@@ -19,7 +19,7 @@ import torch
 
 from refnet.errors import DTypeError
 from refnet_triton import mathematics, runtime
-from refnet_triton.axes import axes_of, neighbours, three_axes
+from refnet_triton.axes import axes_of, neighbours, reduced_count, spread, stretched, three_axes
 from refnet_triton.memory import contiguous, rounded, wide
 from refnet_triton.pointwise import pointwise
 from refnet_triton.runtime import (
@@ -56,39 +56,13 @@ def _sum_tile(tile):
     return tl.sum(tile, axis=0)
 
 
-@triton.jit
-def _max_tile(tile):
-    """The largest of each column; NaN if one is (tl.max would drop it)."""
-    missing = tl.max((tile != tile).to(tl.int32), axis=0)
-    largest = tl.max(tl.where(tile != tile, float("-inf"), tile), axis=0)
-    return tl.where(missing > 0, float("nan"), largest)
-
-
-@triton.jit
-def _min_tile(tile):
-    """The smallest of each column; NaN if one is."""
-    missing = tl.max((tile != tile).to(tl.int32), axis=0)
-    smallest = tl.min(tl.where(tile != tile, float("inf"), tile), axis=0)
-    return tl.where(missing > 0, float("nan"), smallest)
-
-
-@triton.jit
-def _max_integers(tile):
-    return tl.max(tile, axis=0)
-
-
-@triton.jit
-def _min_integers(tile):
-    return tl.min(tile, axis=0)
-
-
 SUM = (_add, _sum_tile, 0.0)
-MAX = (mathematics.maximum, _max_tile, -math.inf)
-MIN = (mathematics.minimum, _min_tile, math.inf)
+MAX = (mathematics.maximum, mathematics.largest, -math.inf)
+MIN = (mathematics.minimum, mathematics.smallest, math.inf)
 OF_INTEGERS = {  # in int64
-    SUM: (_add, _sum_tile, 0),
-    MAX: (mathematics.maximum, _max_integers, -(1 << 63)),
-    MIN: (mathematics.minimum, _min_integers, (1 << 63) - 1),
+    SUM: (*SUM[:2], 0),
+    MAX: (*MAX[:2], -(1 << 63)),
+    MIN: (*MIN[:2], (1 << 63) - 1),
 }
 
 
@@ -215,23 +189,9 @@ def _along(x, axis, keepdims, how, divisor=1.0):
         outer, length, inner = three_axes(y.shape, begin, end)
         shape = [*y.shape[:begin], *[1] * (end - begin), *y.shape[end:]]
         kind, n = (dtype, divisor) if (begin, end) == groups[-1] else (_arithmetic(y.dtype), 1.0)
-        y = _reduce(y, outer, length, inner, how, n, kind)
-        y = y.reshape(shape)
+        y = _reduce(y, outer, length, inner, how, n, kind).reshape(shape)
     kept = [1 if i in axes else n for i, n in enumerate(x.shape) if keepdims or i not in axes]
     return y.reshape(kept)
-
-
-def spread(g, x, axis, keepdims):
-    """g, a result of a reduction of x over `axis`, shaped so that it broadcasts against x."""
-    if keepdims:
-        return g
-    axes = axes_of(x, axis)
-    return g.reshape([1 if i in axes else n for i, n in enumerate(x.shape)])
-
-
-def reduced_count(x, axis):
-    """How many elements of x go into each result of a reduction over `axis`."""
-    return math.prod(x.shape[a] for a in axes_of(x, axis))
 
 
 # --- the ops ----------------------------------------------------------------------------------------
@@ -325,9 +285,7 @@ def sum_to(x, shape=()):
     shape = tuple(shape)
     if tuple(x.shape) == shape:
         return x
-    extra = x.ndim - len(shape)
-    stretched = [i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1]
-    return sum(x, (*range(extra), *stretched), keepdims=True).reshape(shape)
+    return sum(x, stretched(shape, x.shape), keepdims=True).reshape(shape)
 
 
 def sum_to_vjp(g, x, shape=()):

@@ -111,9 +111,13 @@ PIECES = (
     Piece(
         id="nan-dropped-by-the-hardware",
         title="tl.max does not see NaN",
-        file="refnet_triton/ops/reductions.py",
-        right='return tl.where(missing > 0, float("nan"), largest)',
-        wrong="return largest",
+        file="refnet_triton/mathematics.py",
+        right="""
+        missing = tl.max((x != x).to(tl.int32), axis=0)
+        found = tl.max(tl.where(x != x, float("-inf"), x), axis=0)
+        return tl.where(missing > 0, float("nan"), found)""",
+        wrong="""
+        return tl.max(x, axis=0)""",
         story="""
             The maximum instruction of a GPU returns the other operand when one is NaN. NumPy and
             PyTorch return NaN. A kernel that uses the instruction as it is agrees with them on all

@@ -44,7 +44,7 @@ REASONS: dict[str, tuple[str, ...]] = {
         "refnet_triton/ops/indexing.py: longest = tl.max(tl.max(last - term, axis=1), axis=0) → longest = tl.max(tl.min(last - term, axis=1), axis=0)",
         "refnet_triton/ops/indexing.py: places += [sizes or (1,), steps or (0,)] → places += [sizes or (2,), steps or (0,)]",
         "refnet_triton/ops/matmul.py: shape = (*x.shape[:-1], kernel.shape[-1]) → shape = (*x.shape[:-1], kernel.shape[1])",
-        "refnet_triton/ops/reductions.py: return sum(x, (*range(extra), *stretched), keepdims=True).reshape(shape) → return sum(x, (*range(extra), *stretched), keepdims=False).reshape(shape)",
+        "refnet_triton/ops/reductions.py: return sum(x, stretched(shape, x.shape), keepdims=True).reshape(shape) → return sum(x, stretched(shape, x.shape), keepdims=False).reshape(shape)",
         "refnet_triton/ops/reductions.py: return tl.where(x == y, 1.0, 0.0) → return tl.where(x == y, 1.5, 0.0)",
     ),
     "A lane that is off, or whose result nobody stores: it reads another element of the same tensor, or the number it gets is multiplied by 0.": (
