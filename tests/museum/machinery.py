@@ -80,7 +80,7 @@ PIECES = (
     Piece(
         id="what-was-read-changes",
         title="What was read changes later",
-        file="refnet/tensor.py",
+        file="refnet/variable.py",
         right="        return self.backend.array(self.known())\n",
         wrong="        return self.known()\n",
         story="""

@@ -185,9 +185,23 @@ PIECES = (
         complaint="float32",
     ),
     Piece(
+        id="half-a-byte",
+        title="A picture of bytes, times 1/255",
+        file="refnet/promotion.py",
+        right='return "float64" if op.name in COMPARISONS else floatx',
+        wrong='return "float64" if op.name in COMPARISONS else there',
+        story="""
+            A plain number takes the type of the array it meets: 2.0 x is float32 if x is, and that
+            is what one wants. A picture is an array of bytes. 1/255 as a byte is 0.
+        """,
+        symptom="The scaled pictures are black, and a loss of them never changes.",
+        test="tests/test_promotion.py::test_examples[scaled-numpy]",
+        unseen="Tests of types were made of floats, and of integers divided by integers.",
+    ),
+    Piece(
         id="truncating-assignment",
         title="2.7 assigned, 2 kept",
-        file="refnet/conversion.py",
+        file="refnet/promotion.py",
         right='return np.can_cast(source, target, "same_kind")',
         wrong='return np.can_cast(source, target, "unsafe")',
         story="""

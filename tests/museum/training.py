@@ -282,6 +282,22 @@ PIECES = (
         test="tests/test_models.py::test_penalties_add_to_the_loss",
     ),
     Piece(
+        id="labels-broadcast-into-a-matrix",
+        title="Three labels beside a column of predictions",
+        file="refnet/pairing.py",
+        right="return (to_y, to_p) if agree(p + (1,) * to_p, y + (1,) * to_y) else None",
+        wrong="return 0, 0",
+        story="""
+            A layer of one neuron gives a column, (n, 1); labels come as they are counted, (n,). NumPy
+            and PyTorch subtract the two without a word: every label from every prediction, an
+            (n, n) matrix. Its mean is a number like any other, and its gradient pulls every
+            prediction towards the mean of all labels.
+        """,
+        symptom="A regression learns the mean of its targets; the loss of a perfect one is not 0.",
+        test="tests/test_pairing.py::test_functions[losses-poisson-tensors]",
+        unseen="Tests gave targets in the shape of the predictions, as one who knows does.",
+    ),
+    Piece(
         id="softmax-twice",
         title="Softmax of a softmax",
         file="refnet/losses.py",
@@ -330,32 +346,32 @@ PIECES = (
     Piece(
         id="label-one-too-large",
         title="Labels from 1 to n",
-        file="refnet/losses.py",
-        right="wrong = (y < 0) | (y >= classes)",
-        wrong="wrong = (y < 0) | (y > classes)",
+        file="refnet/ops/losses.py",
+        right="(labels < 0) | (labels >= classes)",
+        wrong="(labels < 0) | (labels > classes)",
         story="""
             Many data sets number their classes from 1. Ten classes then have a label 10, one
             beyond the last row of anything. NumPy would raise an IndexError somewhere; a GPU reads
             what lies there. A check that is off by one lets exactly this case through.
         """,
-        symptom="The error comes in the middle of an epoch, and the step it stopped is counted.",
-        test="tests/test_errors.py::test_data[label too large-fit]",
-        complaint="Arrays are not equal",
+        symptom="NumPy names an index nobody wrote; a kernel's loss is whatever lies behind the logits.",
+        test="tests/test_found_by_mutants.py::test_labels_that_are_no_class[labels1]",
+        complaint="IndexError",
     ),
     Piece(
         id="negative-label",
         title="A label of -1",
-        file="refnet/losses.py",
-        right="wrong = (y < 0) | (y >= classes)",
-        wrong="wrong = y >= classes",
+        file="refnet/ops/losses.py",
+        right="(labels < 0) | (labels >= classes)",
+        wrong="labels >= classes",
         story="""
             In NumPy -1 is the last element, so a check of the upper end seems to be enough: an
             index below 0 raises no error. But -1 often means that a label is missing. All
             unlabelled examples then count as the last class.
         """,
-        symptom="The last class is predicted far too often; here an op objects, a step late.",
-        test="tests/test_errors.py::test_data[label negative-fit]",
-        complaint="Arrays are not equal",
+        symptom="The last class is predicted far too often.",
+        test="tests/test_found_by_mutants.py::test_labels_that_are_no_class[labels0]",
+        complaint="DID NOT RAISE",
     ),
     Piece(
         id="fans-exchanged",
