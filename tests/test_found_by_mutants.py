@@ -31,9 +31,7 @@ def test_labels_that_are_no_class(labels):
 
 @pytest.mark.parametrize(("a", "b"), [((), (3, 2)), ((2, 3), ()), ((3,), (2, 3))])
 def test_a_product_takes_matrices_and_vectors(a, b):
-    with pytest.raises(
-        errors.ShapeError, match="needs matrices or vectors|rows of 3 numbers meet columns of 2"
-    ):
+    with pytest.raises(errors.ShapeError, match=r"matrices or vectors|meet columns of 2"):
         TABLE["matmul"](np.ones(a), np.ones(b))
 
 

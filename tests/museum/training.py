@@ -286,7 +286,7 @@ PIECES = (
         title="Three labels beside a column of predictions",
         file="refnet/pairing.py",
         right="return (to_y, to_p) if agree(p + (1,) * to_p, y + (1,) * to_y) else None",
-        wrong="return 0, 0",
+        wrong="return (0, 0) if agree(p + (1,) * to_p, y + (1,) * to_y) else None",
         story="""
             A layer of one neuron gives a column, (n, 1); labels come as they are counted, (n,). NumPy
             and PyTorch subtract the two without a word: every label from every prediction, an
