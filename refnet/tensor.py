@@ -260,7 +260,7 @@ class Tensor(Operators):
         return array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        return np.array(self.numpy(), dtype=dtype, copy=bool(copy) or None)
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, function: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         return numpy_functions.ufunc(function, method, inputs, options)
@@ -334,6 +334,8 @@ def tensor(
     there = backends.get(backend)
     dtype = None if dtype is None else config.dtype_name(dtype)
     if isinstance(values, Tensor):
+        if step_inputs.get() is not None and values.backend is there:
+            _warn_of_reading(values)
         values = values.known() if values.backend is there else values.numpy()
     if type(values) is there.array_type:
         made = there.array(values, dtype)

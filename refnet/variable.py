@@ -83,6 +83,11 @@ class Variable(Tensor):
     def read(self) -> Array:
         return self.backend.array(self.known())
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if copy is False:
+            raise ValueError(f"variable {self.name!r} may change: what NumPy reads of it is a copy")
+        return super().__array__(dtype, copy)
+
     def __copy__(self) -> Variable:
         return Variable(self, None, self.name, self.trainable, self.backend)
 

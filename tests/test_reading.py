@@ -259,6 +259,19 @@ def test_what_numpy_s_functions_read_stays(here):
     assert {name: frozen(y) for name, y in read.items()} == before
 
 
+def test_numpy_gets_the_memory_of_a_tensor_and_none_of_a_variable(here):
+    for copied in (None, True):
+        assert np.array(Variable([1.0, 2.0]), copy=copied).tolist() == [1.0, 2.0]
+        assert np.array(tensor([1.0, 2.0]), copy=copied).tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match="variable 'w' may change"):
+        np.array(Variable([1.0, 2.0], name="w"), copy=False)
+    if here.name == "numpy":
+        x = tensor([1.0, 2.0])
+        assert np.shares_memory(np.array(x, copy=False), x.value)
+        with pytest.raises(ValueError, match="copy"):
+            np.array(x, "float64", copy=False)
+
+
 READS = {
     "numpy": lambda w: w.numpy(),
     "asarray": lambda w: np.asarray(w),

@@ -346,6 +346,8 @@ READINGS = {
     "item": lambda x, w: x.max().item(),
     "tolist": lambda x, w: x.tolist(),
     "format": lambda x, w: f"{x.max():.2f}",
+    "tensor": lambda x, w: refnet.tensor(x),
+    "tensor of a weight": lambda x, w: refnet.tensor(w),
     "a weight": lambda x, w: float(w),
     "made of a weight": lambda x, w: float(w * 2.0),
 }
