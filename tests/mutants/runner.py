@@ -53,15 +53,17 @@ BY_FILE = {
 }
 #: tests of the files above the ops, the nearest first
 ABOVE = {
-    "backpropagation": ("test_tensor.py", "test_graph.py", "test_session.py"),
-    "layers": ("test_layers.py", "test_models.py"),
-    "losses": ("test_losses.py", "test_models.py"),
-    "metrics": ("test_metrics.py", "test_models.py"),
-    "models": ("test_models.py", "test_callbacks.py"),
-    "operators": ("test_tensor.py", "test_indexing.py", "test_creation.py"),
-    "parameters": ("test_models.py", "test_optimizers.py", "test_backends.py"),
-    "tensor": ("test_tensor.py", "test_creation.py", "test_session.py", "test_models.py"),
-    "training": ("test_models.py", "test_callbacks.py"),
+    "backpropagation": ("test_tensor.py", "test_graph.py", "test_session.py", "test_reading.py"),
+    "layers": ("test_layers.py", "test_models.py", "test_nested_layers.py", "test_settings.py"),
+    "losses": ("test_losses.py", "test_pairing.py", "test_models.py"),
+    "metrics": ("test_metrics.py", "test_pairing.py", "test_models.py"),
+    "models": ("test_models.py", "test_callbacks.py", "test_shared_layers.py", "test_settings.py"),
+    "operators": ("test_calls.py", "test_tensor.py", "test_indexing.py", "test_creation.py"),
+    "pairing": ("test_pairing.py", "test_losses.py", "test_models.py"),
+    "parameters": ("test_shared_layers.py", "test_models.py", "test_optimizers.py"),
+    "tensor": ("test_tensor.py", "test_creation.py", "test_session.py", "test_promotion.py"),
+    "training": ("test_models.py", "test_callbacks.py", "test_settings.py"),
+    "variable": ("test_tensor.py", "test_session.py", "test_reading.py"),
 }
 #: for what is still alive above the ops
 ABOVE_LAST = (
@@ -72,6 +74,14 @@ ABOVE_LAST = (
     "test_errors.py",
     "test_known_values.py",
     "test_graph.py",
+    "test_backends.py",
+    "test_dtypes.py",
+    "test_elsewhere.py",
+    "test_numpy_functions.py",
+    "test_overlap.py",
+    "test_settings.py",
+    "test_shared_layers.py",
+    "test_nested_layers.py",
     "test_trainings.py",
 )
 #: for what is still alive
