@@ -464,6 +464,8 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
     first = next((x for x in inputs if isinstance(x, Tensor)), None)
     backend = backends.current() if first is None else first.backend
     tensors = tuple([x if isinstance(x, Tensor) else lift(x, backend, first) for x in inputs])
+    if op.writes:
+        _require_variables(op, tensors)
     waiting = mixed = False
     for t in tensors:
         waiting |= t.value is None
@@ -479,6 +481,16 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
     if op.writes and (writes := noted.get()) is not None:
         writes.append(outputs[0])
     return outputs[0] if len(outputs) == 1 else outputs
+
+
+def _require_variables(op: Op, tensors: Sequence[Tensor]) -> None:
+    """Raise an ArgumentError if an op would write into a tensor, which never changes once it is made."""
+    for name, t in zip(op.inputs, tensors, strict=False):
+        if name in op.writes and not isinstance(t, Variable):
+            raise ArgumentError(
+                f"{op.name} writes into {name}, which has to be a Variable: a tensor does not change, "
+                f"and this one, of shape {t.shape}, may have been read"
+            )
 
 
 def _two_backends(op: Op, tensors: Sequence[Tensor]) -> BackendError:
