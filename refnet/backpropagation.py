@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from refnet.bounds import FORMATS
 from refnet.errors import ArgumentError, GradientError, ShapeError
 from refnet.ops import TABLE
 from refnet.scope import absolute_scope
@@ -24,7 +25,8 @@ def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) ->
 
     The result is a list like xs; for a single tensor in its place, that tensor's gradient. Any
     tensors may stand in xs, not only leaves. A gradient is None if y does not depend on x in a
-    differentiable way. Raises GradientError where an op on the way has no gradient.
+    differentiable way; no gradient flows to or through integers and booleans, which change in steps.
+    Raises GradientError where an op on the way has no gradient.
 
     Examples
     --------
@@ -41,7 +43,7 @@ def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) ->
                 f"gradients are those of tensors, with respect to tensors, got {t!r}"
             )
     order = recorded([y])
-    wanted = {x.key for x in xs}
+    wanted = {x.key for x in xs if _is_float(x)}
     depends = _depending(order, wanted)
     with absolute_scope("gradients"):
         start = _upstream(y, upstream)
@@ -57,6 +59,11 @@ def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) ->
             for x, dx in _backward(node, g, wanted, depends):
                 found[x.key] = TABLE["add"](found[x.key], dx) if x.key in found else dx
     return [found.get(x.key) for x in xs]
+
+
+def _is_float(t: Tensor) -> bool:
+    """Whether a gradient flows through t."""
+    return t.dtype in FORMATS
 
 
 def _upstream(y: Tensor, upstream: Any) -> Tensor:
@@ -92,6 +99,8 @@ def _depending(order: list[Node], wanted: set[tuple[int, int]]) -> set[int]:
     """The nodes through which a wanted tensor reaches the output, by id."""
     depends: set[int] = set()
     for node in order:
+        if not _is_float(node.output(0)):
+            continue
         for t in _differentiable(node):
             if t.key in wanted or (t.node is not None and id(t.node) in depends):
                 depends.add(id(node))

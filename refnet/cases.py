@@ -149,11 +149,18 @@ def unary(draw: Callable[..., Make] = normal, variants: tuple[dict[str, Any], ..
     return Cases(tuple(tests), bench, (large((MANY,)),), ONE_ARRAY)
 
 
+def _pairs(points: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+    """Every point beside every point, in two arrays of one shape: gradients are not summed."""
+    return [np.ravel(x) for x in np.meshgrid(points, points)]
+
+
 def binary(draw: Callable[..., Make] = normal) -> Cases:
     """Functions of two arrays that broadcast against each other."""
     grid = POINTS[:, None], POINTS[None, :]
+    subnormal = (POINTS != 0) & (np.abs(POINTS) < 1e-30)  # what is computed from them has few digits
     tests = (
         Case("points", constant(*grid)),
+        Case("points of one shape", constant(*_pairs(POINTS[~subnormal]))),
         Case("same shape", draw((7, 31), (7, 31)), smooth=True),
         Case("row", draw((6, 17), (17,)), smooth=True),
         Case("column", draw((6, 17), (6, 1)), smooth=True),

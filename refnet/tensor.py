@@ -436,6 +436,8 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
     first = next((x for x in inputs if isinstance(x, Tensor)), None)
     backend = backends.current() if first is None else first.backend
     tensors = _operands(op, inputs, attributes, backend)
+    if op.writes:
+        _require_variables(op, tensors)
     waiting = mixed = changes = False
     for t in tensors:
         waiting |= t.value is None
@@ -503,6 +505,16 @@ def _as_type(x: Any, dtype: str, backend: Backend) -> Tensor:
 def _is_of_floats(dtype: Any) -> bool:
     """Whether a backend's type, or the name of one, is one of floats."""
     return is_float(str(dtype).removeprefix("torch."))
+
+
+def _require_variables(op: Op, tensors: Sequence[Tensor]) -> None:
+    """Raise an ArgumentError if an op would write into a tensor, which never changes once it is made."""
+    for name, t in zip(op.inputs, tensors, strict=False):
+        if name in op.writes and not isinstance(t, Variable):
+            raise ArgumentError(
+                f"{op.name} writes into {name}, which has to be a Variable: a tensor does not change, "
+                f"and this one, of shape {t.shape}, may have been read"
+            )
 
 
 def _two_backends(op: Op, tensors: Sequence[Tensor]) -> BackendError:

@@ -323,12 +323,16 @@ def test_a_plan_gives_the_bits_of_eager(op, here):
     for inputs, attributes in small:
 
         def fresh(inputs=inputs):
-            return [tensor(x, "float32" if x.dtype.kind == "f" else None) for x in inputs]
+            kinds = (Variable if name in op.writes else tensor for name in op.names(len(inputs)))
+            return [
+                kind(x, "float32" if x.dtype.kind == "f" else None)
+                for kind, x in zip(kinds, inputs, strict=True)
+            ]
 
         with np.errstate(all="ignore"):
             eager = apply(op, fresh(), attributes)
             eager = eager if isinstance(eager, tuple) else (eager,)
-            waiting = [placeholder(x.shape, x.dtype) for x in fresh()]
+            waiting = [x if op.writes else placeholder(x.shape, x.dtype) for x in fresh()]
             outputs = apply(op, waiting, attributes)
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
             planned = Plan(waiting, outputs)(*(x.value for x in fresh()))
@@ -336,6 +340,55 @@ def test_a_plan_gives_the_bits_of_eager(op, here):
             assert owns(here, y.value) and owns(here, z)
             assert here.dtype(z) == y.dtype
             assert y.numpy().tobytes() == here.numpy(z).tobytes()
+
+
+@pytest.mark.parametrize("op", [op for op in TABLE.values() if op.writes], ids=lambda op: op.name)
+def test_what_is_no_variable_is_not_written_into(op, here):
+    """A tensor may have been read: its gradients would come from what stands there now."""
+    inputs, attributes = inputs_for(op, next(iter(cases_of(op))), "float32")
+    for wrong in op.writes:
+        given = [
+            Variable(x, "float32") if name in op.writes and name != wrong else tensor(x, "float32")
+            for name, x in zip(op.inputs, inputs, strict=True)
+        ]
+        waiting = [placeholder(x.shape, x.dtype) if x.shape else x for x in given]
+        for attempt in (given, waiting):
+            before = [x.numpy().tobytes() for x in given]
+            with pytest.raises(ArgumentError, match=f"{op.name} writes into .* to be a Variable"):
+                op(*attempt, **attributes)
+            assert [x.numpy().tobytes() for x in given] == before
+    arrays = [np.array(x, "float32") for x in inputs]
+    op(*arrays, **attributes)
+    assert arrays[0].tobytes() != np.array(inputs[0], "float32").tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int8", "bool"])
+def test_no_gradient_flows_through_what_changes_in_steps(dtype, here):
+    x, w = tensor([1.5, 0.5]), tensor([2.0, 3.0])
+    steps = x.astype(dtype)
+    y = (steps.astype("float32") * w).sum()
+    dx, dsteps, dw = gradients(y, [x, steps, w])
+    assert dx is None and dsteps is None
+    assert dw.numpy().tolist() == steps.astype("float32").numpy().tolist()
+    y.backward()
+    assert x.grad is None and w.grad is not None
+
+
+@pytest.mark.parametrize("op", TABLE.values(), ids=lambda op: op.name)
+def test_gradients_are_floats_and_those_of_floats(op, here):
+    """Whatever a float is computed from: no gradient is rounded to the integers it would flow to."""
+    if op.wrt == () or op.primal or not op.gradient:
+        pytest.skip("no gradient flows")
+    inputs, attributes = inputs_for(op, next(c for c in op.cases if c.smooth), "float32")
+    whole = [tensor(np.rint(x), "int64") for x in inputs]
+    floats = [x.astype("float32") for x in whole]
+    with np.errstate(all="ignore"):
+        try:
+            y = apply(op, [x if x.ndim else f for x, f in zip(whole, floats, strict=True)], attributes)
+        except (refnet.errors.RefnetError, TypeError):
+            return  # takes no integers
+        y = y[0] if isinstance(y, tuple) else y
+        assert gradients(y, [x for x in whole if x.ndim]) == [None for x in whole if x.ndim]
 
 
 # -- two backends --------------------------------------------------------------------------------
