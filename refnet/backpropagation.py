@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from refnet.bounds import FORMATS
 from refnet.errors import ArgumentError, GradientError, ShapeError
 from refnet.ops import TABLE
+from refnet.promotion import is_float
 from refnet.scope import absolute_scope
 from refnet.shapes import agree
 from refnet.tensor import Node, Tensor, Variable, apply, lift, recorded
@@ -43,7 +43,7 @@ def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) ->
                 f"gradients are those of tensors, with respect to tensors, got {t!r}"
             )
     order = recorded([y])
-    wanted = {x.key for x in xs if _is_float(x)}
+    wanted = {x.key for x in xs if is_float(x.dtype)}
     depends = _depending(order, wanted)
     with absolute_scope("gradients"):
         start = _upstream(y, upstream)
@@ -59,11 +59,6 @@ def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) ->
             for x, dx in _backward(node, g, wanted, depends):
                 found[x.key] = TABLE["add"](found[x.key], dx) if x.key in found else dx
     return [found.get(x.key) for x in xs]
-
-
-def _is_float(t: Tensor) -> bool:
-    """Whether a gradient flows through t."""
-    return t.dtype in FORMATS
 
 
 def _upstream(y: Tensor, upstream: Any) -> Tensor:
@@ -99,7 +94,7 @@ def _depending(order: list[Node], wanted: set[tuple[int, int]]) -> set[int]:
     """The nodes through which a wanted tensor reaches the output, by id."""
     depends: set[int] = set()
     for node in order:
-        if not _is_float(node.output(0)):
+        if not is_float(node.output(0).dtype):
             continue
         for t in _differentiable(node):
             if t.key in wanted or (t.node is not None and id(t.node) in depends):
