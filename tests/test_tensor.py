@@ -402,15 +402,15 @@ def test_no_gradient_flows_through_what_changes_in_steps(dtype, here):
     assert np.asarray(found).tolist() == rounded
 
 
-DIFFERENTIABLE = [op for op in TABLE.values() if op.gradient and op.wrt]
+#: all but powers, which Triton has of floats alone
+DIFFERENTIABLE = [op for op in TABLE.values() if op.gradient and op.wrt and op.name != "power"]
 
 
 @pytest.mark.parametrize("op", DIFFERENTIABLE, ids=lambda op: op.name)
 def test_gradients_are_floats_and_those_of_floats(op, here):
     """Whatever a float is computed from: no gradient is rounded to the integers it would flow to."""
     inputs, attributes = inputs_for(op, next(c for c in op.cases if c.smooth), "float32")
-    inputs = [np.abs(np.rint(x)) if x.dtype.kind == "f" else x for x in inputs]  # powers: no -1
-    whole = [tensor(x, "int64") for x in inputs]
+    whole = [tensor(np.rint(x), "int64") for x in inputs]
     given = [x if x.ndim else x.astype("float32") for x in whole]
     with np.errstate(all="ignore"):
         y = apply(op, given, attributes)
