@@ -53,45 +53,53 @@ def test_what_only_passes_through_large_numbers_is_finite(here):
     p, log_p = TABLE["softmax"](scores), TABLE["log_softmax"](scores)
     assert p.numpy().max() == np.float16(1 / 66_000)
     assert log_p.numpy().min() == np.float16(-np.log(66_000))
-    product = tensor(np.array([[300.0, -300.0]], "float16")) @ tensor(np.full((2, 1), 300, "float16"))
+    product = tensor(np.array([[300.0, -300.0]], "float16")) @ tensor(
+        np.full((2, 1), 300, "float16")
+    )
     assert product.numpy().tolist() == [[0.0]]
 
 
 LOSSES = {kind.function.__name__: kind for kind in losses.LOSSES.values()}
 
 
-def examples(name, count=70_000):
-    """(targets, predictions) of which every loss of `name` is about 1, and their sum beyond float16."""
-    half = np.full((count, 1), 0.5, "float16")
+COUNT = 12
+
+
+def examples(name):
+    """(targets, predictions, options): every loss is 10,000 or more, and their sum beyond float16."""
+    column = np.ones((COUNT, 1), "float16")
     if name in ("categorical_crossentropy", "sparse_categorical_crossentropy"):
-        chosen = np.zeros(count, "int64")
-        p = np.tile(np.array([[0.375, 0.625]], "float16"), (count, 1))
-        return (chosen if name.startswith("sparse") else np.eye(2, dtype="float16")[chosen]), p
+        scores = np.tile(np.array([[-5000.0, 5000.0]], "float16"), (COUNT, 1))
+        chosen = np.zeros(COUNT, "int64")
+        one_hot = np.eye(2, dtype="float16")[chosen]
+        return chosen if name.startswith("sparse") else one_hot, scores, {"from_logits": True}
     if name == "binary_crossentropy":
-        return half * 2, half
-    return half * 3, half * 1
+        return column, -10_000 * column, {"from_logits": True}
+    if name in ("mean_absolute_error", "poisson"):
+        return 0 * column, 10_000 * column, {}
+    return column, 151 * column, {}
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_every_loss_of_float16_is_the_mean_in_float32(name, here):
-    """70,000 examples: the losses and their gradients are those of float64, rounded."""
-    y, p = examples(name)
+def test_every_loss_of_float16_is_that_of_float64_rounded(name, here):
+    y, p, options = examples(name)
     found, exact = [], []
     for kind, values in (("float16", found), ("float64", exact)):
-        y_true = tensor(y, kind if y.dtype.kind == "f" else None)
-        y_pred = tensor(p, kind)
-        loss = LOSSES[name]()(y_true, y_pred)
+        y_true, y_pred = tensor(y, kind if y.dtype.kind == "f" else None), tensor(p, kind)
+        loss = LOSSES[name](**options)(y_true, y_pred)
         assert loss.dtype == kind
         values += [loss.item(), *gradients(loss, [y_pred])[0].numpy()[:2].ravel().tolist()]
+    assert exact[0] * COUNT > 65504
     assert found == pytest.approx(exact, rel=4e-3, abs=2e-7)
 
 
 @pytest.mark.parametrize("name", metrics.METRICS)
 def test_every_metric_of_float16_is_right(name, here):
-    y, p = examples("sparse_categorical_crossentropy" if name.startswith("sparse") else "mse")
+    classes = {"categorical_accuracy", "sparse_categorical_accuracy"} & {name}
+    y, p, _ = examples(f"{name.removesuffix('accuracy')}crossentropy" if classes else "mse")
     metric = metrics.get(name)
     metric.update_state(tensor(y), tensor(p))
     by_64 = metrics.get(name)
     by_64.update_state(*(tensor(x, "float64" if x.dtype.kind == "f" else None) for x in (y, p)))
-    assert metric.result() == by_64.result()
+    assert metric.result() == pytest.approx(by_64.result(), rel=1e-3)
     assert float(metric.batch_mean(tensor(y), tensor(p)).numpy()) == pytest.approx(metric.result())
