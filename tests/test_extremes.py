@@ -96,6 +96,42 @@ def test_functions_and_gradients_have_the_value_of_the_limit(op, name, dtype):
                 hold(backend.numpy(dx), slope, dtype, where, digits=2)  # y + α: α is rounded
 
 
+PAIRS = [
+    op
+    for op in TABLE.values()
+    if op.primal is None and (op.file, op.inputs) == ("elementwise", ("a", "b"))
+] + [TABLE["prelu"], TABLE["sigmoid_cross_entropy"]]
+
+
+@pytest.mark.parametrize(("name", "dtype"), KINDS)
+@pytest.mark.parametrize("op", PAIRS, ids=lambda op: op.name)
+def test_what_two_large_numbers_give_is_finite_where_it_can_be(op, name, dtype):
+    """Every pair of large, ordinary and no numbers: as in a type in which nothing overflows."""
+    if np.finfo(WIDE[dtype]).maxexp <= 1024 and dtype == "float64":
+        pytest.skip("this machine has no type of a larger range than float64")
+    backend, wide = backends.get(name), WIDE[dtype]
+    sizes = [s * x for x in (0.0, 0.5, 1.0, 3.0, *LARGE[dtype]) for s in (1, -1)]
+    pair = [x.ravel() for x in np.meshgrid(np.array(sizes, dtype), np.array(sizes, dtype))]
+    if op.name == "sigmoid_cross_entropy":
+        pair = [
+            np.array(sizes, dtype),
+            np.resize(np.array([1.0, 0.0, 0.0, 1.0], dtype), len(sizes)),
+        ]
+    g = np.ones(pair[0].shape, dtype)
+    calls = [(op, pair), (op.gradient, [g, *pair])]
+    with np.errstate(all="ignore"):
+        for function, inputs in calls:
+            found = backend.function(function)(*map(backend.array, inputs))
+            exact = function.function(*(x.astype(wide) for x in inputs))
+            found, exact = (y if isinstance(y, tuple) else (y,) for y in (found, exact))
+            for y, limit in zip(found, exact, strict=True):
+                limit = rounded(limit, dtype)
+                y, finite = backend.numpy(y), np.isfinite(limit)
+                wrong = finite & ~np.isfinite(y)
+                assert not wrong.any(), f"{function.name} of {[x[wrong] for x in pair]}"
+                assert not np.isnan(y[np.isinf(limit)]).any(), function.name
+
+
 def test_every_activation_is_tried():
     assert {op.name for op in TABLE.values() if op.activation} <= {op.name for op in OPS}
     assert {"exp", "log", "square", "sqrt", "abs", "clip"} <= {op.name for op in OPS}
