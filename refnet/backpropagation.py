@@ -14,6 +14,7 @@ from typing import Any
 
 from refnet.errors import ArgumentError, GradientError, ShapeError
 from refnet.ops import TABLE
+from refnet.promotion import is_float
 from refnet.scope import absolute_scope
 from refnet.shapes import agree
 from refnet.tensor import Node, Tensor, apply, lift, recorded
@@ -25,7 +26,8 @@ def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) ->
 
     The result is a list like xs; for a single tensor in its place, that tensor's gradient. Any
     tensors may stand in xs, not only leaves. A gradient is None if y does not depend on x in a
-    differentiable way. Raises GradientError where an op on the way has no gradient.
+    differentiable way; no gradient flows to or through integers and booleans, which change in steps.
+    Raises GradientError where an op on the way has no gradient.
 
     Examples
     --------
@@ -42,7 +44,7 @@ def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) ->
                 f"gradients are those of tensors, with respect to tensors, got {t!r}"
             )
     order = recorded([y])
-    wanted = {x.key for x in xs}
+    wanted = {x.key for x in xs if is_float(x.dtype)}
     depends = _depending(order, wanted)
     with absolute_scope("gradients"):
         start = _upstream(y, upstream)
@@ -93,6 +95,8 @@ def _depending(order: list[Node], wanted: set[tuple[int, int]]) -> set[int]:
     """The nodes through which a wanted tensor reaches the output, by id."""
     depends: set[int] = set()
     for node in order:
+        if not is_float(node.output(0).dtype):
+            continue
         for t in _differentiable(node):
             if t.key in wanted or (t.node is not None and id(t.node) in depends):
                 depends.add(id(node))

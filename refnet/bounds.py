@@ -72,6 +72,19 @@ def round_to(x: Any, dtype: str) -> Any:
         return np.where(np.isnan(x), np.nan, rounded)
 
 
+def below(y: float, dtype: str) -> float:
+    """The largest number of `dtype` that is less than y; -∞ below the least.
+
+    >>> below(1.0, "float32") == 1 - 2.0**-24, below(1.0, "float16") == 1 - 2.0**-11
+    (True, True)
+    """
+    nearest = float(round_to(y, dtype))
+    if nearest < y:
+        return nearest
+    smaller = np.nextafter(nearest, -np.inf)  # a float64 with the spacing of the numbers below
+    return float(nearest - spacing(smaller, dtype))
+
+
 Scale = Callable[..., Any]
 
 

@@ -20,6 +20,9 @@ import numpy as np
 Inputs = tuple[Any, ...]
 Make = Callable[["np.random.Generator"], Inputs]  # quoted: numpy.random takes long to import
 
+#: so large that their powers and multiples overflow in float32; ∞ in float16, but for ±60,000
+EXTREMES = np.array([6e4, -6e4, 1e20, -1e20, 3e38, -3e38])
+
 #: zeros, kinks (0, ±3, 6), ordinary, saturating and huge values, subnormals of three formats,
 #: infinities and NaN
 POINTS = np.array(
@@ -130,6 +133,7 @@ def unary(draw: Callable[..., Make] = normal, variants: tuple[dict[str, Any], ..
     """Functions of one array, element by element. `variants` are attributes to try as well."""
     tests = [
         Case("points", constant(POINTS)),
+        Case("extremes", constant(EXTREMES)),
         Case("one element", draw((1,))),
         Case("scalar", draw(()), smooth=True),
         Case("empty", draw((0,))),
@@ -140,6 +144,7 @@ def unary(draw: Callable[..., Make] = normal, variants: tuple[dict[str, Any], ..
         Case("transposed", draw((33, 17)), layout="transposed"),
         Case("strided", draw((5, 29)), layout="strided"),
         *(Case(f"{given}", constant(POINTS), given) for given in variants),
+        *(Case(f"{given} extremes", constant(EXTREMES), given) for given in variants),
         *(Case(f"{given} matrix", draw((5, 9)), given, smooth=True) for given in variants),
     ]
 
@@ -149,11 +154,21 @@ def unary(draw: Callable[..., Make] = normal, variants: tuple[dict[str, Any], ..
     return Cases(tuple(tests), bench, (large((MANY,)),), ONE_ARRAY)
 
 
+def _pairs(points: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+    """Every point beside every point, in two arrays of one shape: gradients are not summed."""
+    return [np.ravel(x) for x in np.meshgrid(points, points)]
+
+
 def binary(draw: Callable[..., Make] = normal) -> Cases:
     """Functions of two arrays that broadcast against each other."""
     grid = POINTS[:, None], POINTS[None, :]
+    subnormal = (POINTS != 0) & (
+        np.abs(POINTS) < 1e-30
+    )  # what is computed from them has few digits
     tests = (
         Case("points", constant(*grid)),
+        Case("points of one shape", constant(*_pairs(POINTS[~subnormal]))),
+        Case("extremes", constant(*_pairs(np.array([0.0, 1.0, -0.5, *EXTREMES])))),
         Case("same shape", draw((7, 31), (7, 31)), smooth=True),
         Case("row", draw((6, 17), (17,)), smooth=True),
         Case("column", draw((6, 17), (6, 1)), smooth=True),

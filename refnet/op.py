@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 from refnet.config import dtype_name
 from refnet.errors import CallError, ShapeError, unknown_name
 from refnet.fitting import Fitted
+from refnet.halves import in_float32
 from refnet.promotion import promoted, promoted_arrays
 from refnet.shapes import Rule, Spec, by_name, require_results
 
@@ -141,7 +142,8 @@ class Op:
         self._least = len(self.inputs)
         self._most: float = math.inf if self.variadic else self._least
         self._plain = frozenset(self.attributes) - {"dtype"}
-        self._fitted = Fitted(self, function)
+        self._fits = function
+        self._fitted = Fitted(self, in_float32(self, function))
         self.__name__ = self.__qualname__ = function.__name__
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
@@ -168,9 +170,13 @@ class Op:
 
     @property
     def fitted(self) -> Fitted:
-        """The function, for inputs that fit by the row's rule: what NumPy's backend runs."""
-        if self._fitted.function is not self.function:
-            self._fitted = Fitted(self, self.function)
+        """The function, for inputs that fit by the row's rule: what NumPy's backend runs.
+
+        float16 is computed in float32 and rounded at the end (`refnet.halves`).
+        """
+        if self._fits is not self.function:
+            self._fits = self.function
+            self._fitted = Fitted(self, in_float32(self, self.function))
         return self._fitted
 
     def vjp(self, function: Function | None = None, **row: Any) -> Any:

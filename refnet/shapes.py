@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refnet.errors import ShapeError
+from refnet.halves import in_float32
 
 if TYPE_CHECKING:
     from refnet.op import Op
@@ -64,7 +65,7 @@ def _types(op: Op, specs: Sequence[Spec], attributes: Attributes, bfloat16: str)
     kinds = [bfloat16 if s.dtype == "bfloat16" else s.dtype for s in specs]
     numbers = [number(kind, len(s.shape)) for kind, s in zip(kinds, specs, strict=True)]
     with np.errstate(all="ignore"):
-        results = op.function(*numbers, **attributes)
+        results = in_float32(op, op.function)(*numbers, **attributes)
     results = results if isinstance(results, tuple) else (results,)
     return ["float32" if y is None else str(np.asarray(y).dtype) for y in results]
 

@@ -15,7 +15,7 @@ REFNET, TRITON = ROOT / "refnet", ROOT / "refnet_triton"
 #: What is not listed (layers, optimizers, losses, ...) is OTHER.
 OTHER = "layers, optimizers, losses and the rest"
 LEVELS = [
-    {"errors", "config", "elsewhere", "entries", "scope"},
+    {"errors", "config", "elsewhere", "entries", "halves", "scope"},
     {"bounds", "cases", "shapes", "promotion", "fitting"},
     {"op"},
     {"ops"},

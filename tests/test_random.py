@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
+import refnet
 from refnet import backend as backends
+from refnet.bounds import FORMATS, spacing
+from refnet.errors import ArgumentError
+from refnet.initializers import RandomUniform
 from refnet.op import TABLE
 from refnet.ops.random import philox
 
@@ -96,7 +100,7 @@ def test_mean_deviation_and_range():
     z = NORMAL(key, shape=(9,), mean=5.0, stddev=2.0)
     np.testing.assert_allclose(z, 5 + 2 * NORMAL(key, shape=(9,)), rtol=1e-6)
     u = UNIFORM(key, shape=(N,), minimum=-3.0, maximum=1.0)
-    assert -3 <= u.min() < -2.99 and 0.99 < u.max() <= 1
+    assert -3 <= u.min() < -2.99 and 0.99 < u.max() < 1
     assert abs(u.mean() + 1) < 4 * 4 / (12 * N) ** 0.5
 
 
@@ -131,3 +135,83 @@ def test_the_same_bits_on_every_backend(op, key, backend):
         expected = np.asarray(backends.get("numpy").function(op)(key, shape=shape))
         assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
         assert found.tobytes() == expected.tobytes()
+
+
+# -- half-open intervals ---------------------------------------------------------------------------
+
+#: what is large beside its width, what ends next to a power of two, and ends that no float holds
+LARGE = [(100, 101), (-101, -100), (1000, 1003), (-8, -4), (0.1, 0.7), (-0.7, -0.1), (2048, 2056)]
+KINDS = [
+    *(("numpy", dtype) for dtype in ("float16", "float32", "float64")),
+    *(pytest.param("triton", dtype, marks=pytest.mark.triton) for dtype in FORMATS),
+]
+
+
+@pytest.mark.parametrize(("name", "dtype"), KINDS)
+@pytest.mark.parametrize("interval", LARGE, ids=str)
+def test_the_maximum_is_not_drawn_and_nothing_below_the_minimum(interval, name, dtype):
+    low, high = interval
+    backend = backends.get(name)
+    draw, key = backend.function(UNIFORM), backend.array(KEYS[3])
+    x = draw(key, shape=(200_000,), minimum=low, maximum=high, dtype=dtype)
+    assert backend.dtype(x) == dtype
+    x = np.asarray(backend.numpy(x), "float64")
+    assert low <= x.min() and x.max() < high
+    step = spacing(max(map(abs, interval)), dtype)
+    near = step + (high - low) * 1e-3
+    assert x.min() - low <= near and high - x.max() <= near
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("interval", LARGE, ids=str)
+def test_the_largest_word_gives_less_than_the_maximum(interval, dtype, monkeypatch):
+    ends = np.array([0, 255, 256, 2**32 - 257, 2**32 - 256, 2**32 - 1], np.uint32)
+    monkeypatch.setattr("refnet.ops.random.words", lambda key, count: ends[:count])
+    low, high = interval
+    x = UNIFORM(KEYS[0], shape=ends.shape, minimum=low, maximum=high, dtype=dtype)
+    assert x.dtype == dtype and np.all((x.astype("float64") >= low) & (x.astype("float64") < high))
+    assert np.all(np.diff(x.astype("float64")) >= 0)
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("interval", LARGE, ids=str)
+def test_any_interval_has_the_same_bits_on_both_backends(interval, dtype):
+    given = {"shape": (50_000,), "minimum": interval[0], "maximum": interval[1], "dtype": dtype}
+    for key in KEYS:
+        found = [
+            side.numpy(side.function(UNIFORM)(side.array(key), **given)).tobytes()
+            for side in map(backends.get, ("numpy", "triton"))
+        ]
+        assert found[0] == found[1]
+
+
+def test_an_interval_without_width_is_one_number(backend):
+    x = backend.function(UNIFORM)(backend.array(KEYS[0]), shape=(3,), minimum=2.5, maximum=2.5)
+    assert backend.numpy(x).tolist() == [2.5] * 3
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"),
+    [
+        (1, 0, "float32"),
+        (0.1, 0.1 + 1e-12, "float32"),
+        (0, np.inf, "float32"),
+        (np.nan, 1, "float64"),
+        (0, 70_000, "float16"),
+        (-3e38, 3e38, "float32"),
+    ],
+)
+def test_an_interval_without_numbers_is_refused(low, high, dtype, backend):
+    draw = backend.function(UNIFORM)
+    with pytest.raises(ArgumentError, match=rf"where {dtype} has numbers: got "):
+        draw(backend.array(KEYS[0]), shape=(3,), minimum=low, maximum=high, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_tensors_and_weights_stay_below_the_maximum(dtype):
+    for seed in range(3):
+        x = refnet.random.uniform(50_000, 100, 101, dtype=dtype, seed=seed).numpy()
+        w = RandomUniform(100, 101, seed=seed)((250, 200), dtype)
+        for drawn in (x, w):
+            assert drawn.dtype == dtype and drawn.min() >= 100 and drawn.max() < 101

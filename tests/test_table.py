@@ -60,7 +60,9 @@ def test_only_flat_ops_and_updates_have_no_gradient(op):
         inputs, attributes = inputs_for(op, case, "float64")
         here = reference(op, inputs, attributes)
         # At one number with itself a comparison does jump; `points` compares all with all.
-        there = here if case.name == "points" else reference(op, moved(inputs), attributes)
+        # At a whole number `floor` does, and numbers so large are whole.
+        jumps = case.name == "points" or (op.name, case.name) == ("floor", "extremes")
+        there = here if jumps else reference(op, moved(inputs), attributes)
         for y, z in zip(here, there, strict=True):
             assert np.array_equal(y, z, equal_nan=y.dtype.kind == "f"), case.name
 

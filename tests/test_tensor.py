@@ -20,9 +20,10 @@ from refnet.errors import (
     ShapeError,
     UnknownNameError,
 )
-from refnet.graph import placeholder
+from refnet.graph import Graph, placeholder
 from refnet.op import TABLE
 from refnet.plan import Plan
+from refnet.session import Session
 from refnet.tensor import apply, tensor
 from refnet.variable import Variable
 
@@ -337,6 +338,76 @@ def test_a_plan_gives_the_bits_of_eager(op, here):
             assert owns(here, y.value) and owns(here, z)
             assert here.dtype(z) == y.dtype
             assert y.numpy().tobytes() == here.numpy(z).tobytes()
+
+
+def test_the_slope_of_a_power_of_zero_exponent_is_zero(here):
+    """x⁰ is 1 for every x, at 0 too: eagerly and in a session."""
+    points = [0.0, -0.0, 2.0, np.inf]
+    x = tensor(points)
+    assert gradients((x**0.0).sum(), [x])[0].numpy().tolist() == [0.0] * 4
+    with Graph() as graph:
+        x, b = placeholder((4,)), placeholder((4,))
+        slopes = gradients((x**b).sum(), [x])[0]
+    with Session(graph) as session:
+        found = session.run(slopes, {x: points, b: [0.0] * 4})
+    assert np.asarray(found).tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize("op", [op for op in TABLE.values() if op.writes], ids=lambda op: op.name)
+def test_what_is_no_variable_is_not_written_into(op, here):
+    """A tensor may have been read: what is written is a copy of it, and the results are the same."""
+    inputs, attributes = inputs_for(op, next(iter(cases_of(op))), "float32")
+    given = [tensor(x, "float32") for x in inputs]
+    before = [x.numpy().tobytes() for x in given]
+    made = op(*given, **attributes)
+    assert [x.numpy().tobytes() for x in given] == before
+    overwritten = op(*[Variable(x, "float32") for x in inputs], **attributes)
+    for y, z in zip(
+        *(t if isinstance(t, tuple) else (t,) for t in (made, overwritten)), strict=True
+    ):
+        assert y.numpy().tobytes() == z.numpy().tobytes()
+
+
+def through_steps(x, w, dtype):
+    """(y, the gradients with respect to x, to x rounded, and to w, which x rounded multiplies)"""
+    steps = x.astype(dtype)
+    y = (steps.astype("float32") * w).sum()
+    return y, *gradients(y, [x, steps, w])
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int8", "bool"])
+def test_no_gradient_flows_through_what_changes_in_steps(dtype, here):
+    x, w = tensor([1.5, 0.5]), tensor([2.0, 3.0])
+    y, dx, dsteps, dw = through_steps(x, w, dtype)
+    rounded = np.array([1.5, 0.5]).astype(dtype).astype("float32").tolist()
+    assert dx is None and dsteps is None and dw.numpy().tolist() == rounded
+    y.backward()
+    assert x.grad is None and w.grad.numpy().tolist() == rounded
+    with Graph() as graph:
+        x, w = (placeholder((2,), name=name) for name in "xw")
+        _, dx, dsteps, dw = through_steps(x, w, dtype)
+    assert dx is None and dsteps is None
+    with Session(graph) as session:
+        found = session.run(dw, {x: [1.5, 0.5], w: [2.0, 3.0]})
+    assert np.asarray(found).tolist() == rounded
+
+
+OF_FLOATS_ALONE = {"power", "matmul"}  # on Triton
+DIFFERENTIABLE = [
+    op for op in TABLE.values() if op.gradient and op.wrt and op.name not in OF_FLOATS_ALONE
+]
+
+
+@pytest.mark.parametrize("op", DIFFERENTIABLE, ids=lambda op: op.name)
+def test_gradients_are_floats_and_those_of_floats(op, here):
+    """Whatever a float is computed from: no gradient is rounded to the integers it would flow to."""
+    inputs, attributes = inputs_for(op, next(c for c in op.cases if c.smooth), "float32")
+    whole = [tensor(np.rint(x), "int64") for x in inputs]
+    given = [x if x.ndim else x.astype("float32") for x in whole]
+    with np.errstate(all="ignore"):
+        y = apply(op, given, attributes)
+        y = y[0] if isinstance(y, tuple) else y
+        assert gradients(y, [x for x in whole if x.ndim]) == [None for x in whole if x.ndim]
 
 
 # -- two backends --------------------------------------------------------------------------------

@@ -17,6 +17,13 @@ from refnet.op import Kink, op
 from refnet.ops.reductions import sum_to, summed_to_inputs
 
 UNARY = unary()
+
+
+def fading(x, factor):
+    r"""x · factor, and 0 where the factor is 0: it faded faster than x grew, to ±∞ perhaps."""
+    return np.where(factor == 0, 0, x) * factor
+
+
 SLOPE = 0.1  # the course's leaky ReLU
 SELU_ALPHA = 1.6732632423543772  # Klambauer et al. (2017), equation 14
 SELU_SCALE = 1.0507009873554805
@@ -197,14 +204,14 @@ def _swish_terms(g, x):
 @op(cases=UNARY, saves="x", error=ulp(5, of=_times_x(sigmoid)))
 def swish(x):
     r"""y = x · σ(x), also called SiLU. Ramachandran et al. (2017), arXiv:1710.05941."""
-    return x * sigmoid(x)
+    return fading(x, sigmoid(x))
 
 
 @swish.vjp(error=ulp(6, of=_swish_terms))
 def swish_vjp(g, x):
     r"""∂L/∂x = g · (s + x · s · (1 - s)),  s = σ(x)"""
     s = sigmoid(x)
-    return g * (s + x * s * (1 - s))
+    return g * (s + fading(x, s * (1 - s)))
 
 
 erf = np.frompyfunc(math.erf, 1, 1)  # NumPy has no error function; Python has
@@ -237,8 +244,8 @@ def gelu(x, approximate=False):
     With approximate=True: y = x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))).
     """
     if approximate:
-        return 0.5 * x * (1 + _gelu_tanh(x))
-    return x * standard_normal_cdf(x)
+        return fading(0.5 * x, 1 + _gelu_tanh(x))
+    return fading(x, standard_normal_cdf(x))
 
 
 @gelu.vjp(error=ulp(8, of=lambda g, x, approximate=False: np.abs(g) * (1 + np.abs(x))))
@@ -247,8 +254,8 @@ def gelu_vjp(g, x, approximate=False):
     if approximate:
         t = _gelu_tanh(x)
         slope = math.sqrt(2.0 / math.pi) * (1 + 3 * 0.044715 * x * x)
-        return g * (0.5 * (1 + t) + 0.5 * x * ((1 - t) * (1 + t)) * slope)
-    return g * (standard_normal_cdf(x) + x * standard_normal_pdf(x))
+        return g * (0.5 * (1 + t) + 0.5 * fading(x * slope, (1 - t) * (1 + t)))
+    return g * (standard_normal_cdf(x) + fading(x, standard_normal_pdf(x)))
 
 
 @op(cases=UNARY, saves="x", error=ulp(2.5))
@@ -266,7 +273,7 @@ def softplus_vjp(g, x):
 @op(cases=UNARY, saves="x", error=ulp(2))
 def softsign(x):
     r"""y = x / (1 + |x|). Turian et al. (2009)."""
-    return x / (1 + np.abs(x))
+    return np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(x)))
 
 
 @softsign.vjp(error=ulp(4))
@@ -320,14 +327,14 @@ def _mish_terms(g, x):
 @op(cases=UNARY, saves="x", error=ulp(4, of=_times_x(lambda x: np.tanh(softplus(x)))))
 def mish(x):
     r"""y = x · tanh(ln(1 + eˣ)). Misra (2019), arXiv:1908.08681."""
-    return x * np.tanh(softplus(x))
+    return fading(x, np.tanh(softplus(x)))
 
 
 @mish.vjp(error=ulp(10, of=_mish_terms))
 def mish_vjp(g, x):
     r"""∂L/∂x = g · (t + x · (1 - t²) · σ(x)),  t = tanh(ln(1 + eˣ))"""
     t = np.tanh(softplus(x))
-    return g * (t + x * ((1 - t) * (1 + t)) * sigmoid(x))
+    return g * (t + fading(x, (1 - t) * (1 + t) * sigmoid(x)))
 
 
 @op(cases=UNARY, saves="y", error=ulp(3))

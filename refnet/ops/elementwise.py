@@ -78,6 +78,7 @@ def _powers():
     return Cases(
         (
             Case("corners", constant(np.array(base)[:, None], exponent)),
+            Case("corners of one shape", constant(*map(np.ravel, np.meshgrid(base, exponent)))),
             Case("ordinary", ordinary((7, 31), (7, 31)), smooth=True),
             Case("row", ordinary((6, 17), (17,)), smooth=True),
             Case("column", ordinary((6, 1), (6, 17)), smooth=True),
@@ -110,12 +111,15 @@ def power(a, b):
 
 @power.vjp(error=summed_to_inputs(_power_terms, c=8))  # 4 ulp of the power are up to 8 u
 def power_vjp(g, a, b, wrt=("a", "b")):
-    r"""∂L/∂a = g · b · aᵇ⁻¹,  ∂L/∂b = g · aᵇ · ln a  (0 where a = 0, as the limit for b > 0)."""
+    r"""∂L/∂a = g · b · aᵇ⁻¹,  ∂L/∂b = g · aᵇ · ln a
+
+    a⁰ is 1 for every a, so its slope is 0, at a = 0 as well; and 0ᵇ is 0 for every b > 0.
+    """
     da = db = None
     if "a" in wrt:
-        da = sum_to(g * b * np.power(a, b - 1), np.shape(a))
+        da = sum_to(g * b * np.power(a, np.where(b == 0, 0, b - 1)), np.shape(a))
     if "b" in wrt:
-        log_a = np.log(np.where(a == 0, 1, a))
+        log_a = np.log(np.where((a == 0) & (b >= 0), 1, a))
         db = sum_to(g * np.power(a, b) * log_a, np.shape(b))
     return da, db
 
@@ -141,7 +145,7 @@ def square(x):
 @square.vjp(error=ulp(1))
 def square_vjp(g, x):
     r"""∂L/∂x = g · 2x"""
-    return g * (2 * x)
+    return g * x * 2  # 2x may be too large where g · 2x is not
 
 
 @op(cases=unary(), saves="y", error=ulp(3))

@@ -16,8 +16,9 @@ import math
 
 import numpy as np
 
-from refnet.bounds import arithmetic, exact, ulp
+from refnet.bounds import Bound, arithmetic, below, exact, round_to, spacing, ulp
 from refnet.cases import MANY, Case, Cases, with_nonfinite
+from refnet.errors import ArgumentError
 from refnet.op import op
 from refnet.shapes import drawn, dropped
 
@@ -90,7 +91,32 @@ def random_bits(key, shape=()):
     return words(key, math.prod(shape)).astype(np.int64).reshape(shape)
 
 
-INTERVALS = {"minimum": -3.0, "maximum": 5.0}, {"minimum": 1e3, "maximum": 1e3 + 1}
+INTERVALS = (
+    {"minimum": -3.0, "maximum": 5.0},
+    {"minimum": 1e3, "maximum": 1e3 + 1},
+    {"minimum": -101.0, "maximum": -100.0},
+    {"minimum": 2.0, "maximum": 2.0},
+)
+
+
+def ends(minimum, maximum, dtype):
+    """(least, largest) number of `dtype` in [minimum, maximum): where rounding has to stop.
+
+    Of an interval without width, both are what `minimum` is rounded to. An ArgumentError for one
+    that holds no number of `dtype`, runs backwards, or is wider than its numbers reach.
+    """
+    minimum, maximum = float(minimum), float(maximum)
+    low, high = round_to([minimum, maximum], dtype).tolist()
+    width = round_to(maximum - minimum, arithmetic(dtype))
+    if minimum == maximum and np.isfinite(low):
+        return low, low
+    least, largest = -below(-minimum, dtype) if low < minimum else low, below(maximum, dtype)
+    if not np.isfinite([low, high, width]).all() or least > largest:
+        raise ArgumentError(
+            f"uniform numbers are drawn from [minimum, maximum), where {dtype} has numbers: "
+            f"got [{minimum}, {maximum})"
+        )
+    return least, largest
 
 
 def _ends(key, shape=(), minimum=0.0, maximum=1.0, dtype=""):
@@ -98,14 +124,25 @@ def _ends(key, shape=(), minimum=0.0, maximum=1.0, dtype=""):
     return np.asarray(0.0 if (minimum, maximum) == (0, 1) else max(map(abs, (minimum, maximum))))
 
 
-@op(cases=_keys(*INTERVALS), wrt="", error=ulp(1.5, of=_ends), shape=drawn)
+def _inward(dtype, inputs, attributes, outputs):
+    """What half types round away from a maximum lies a whole ulp, and not half of one, beside it."""
+    within = ulp(1.5, of=_ends).tolerance(dtype, inputs, attributes, outputs)
+    if dtype == arithmetic(dtype):
+        return within
+    return [t + 0.5 * spacing(y, dtype) for t, y in zip(within, outputs, strict=True)]
+
+
+@op(cases=_keys(*INTERVALS), wrt="", error=Bound("1.5 ulp of its terms", _inward), shape=drawn)
 def random_uniform(key, shape=(), minimum=0.0, maximum=1.0, dtype="float32"):
     r"""x = minimum + (maximum - minimum) · ⌊word / 2⁸⌋ / 2²⁴, uniform on [minimum, maximum)
 
-    24 bits are what a float32 holds exactly: for [0, 1) the numbers are the same bits everywhere.
+    24 bits are what a float32 holds exactly. What would be rounded up to the maximum, and what would
+    be rounded below the minimum, is the number of the type that is nearest to it within.
     """
+    least, largest = ends(minimum, maximum, dtype)
     u = _fractions(key, math.prod(shape), dtype)
-    return (minimum + (maximum - minimum) * u).astype(dtype).reshape(shape)
+    x = np.clip(minimum + (maximum - minimum) * u, least, largest)
+    return x.astype(dtype).reshape(shape)
 
 
 def _tails(key, shape=(), mean=0.0, stddev=1.0, dtype=""):

@@ -22,6 +22,12 @@ SQRT_2_OVER_PI = tl.constexpr(0.7978845608028654)
 ONE_OVER_SQRT_2PI = tl.constexpr(0.3989422804014327)
 
 
+@triton.jit
+def _fading(x, factor):
+    """x · factor, and 0 where the factor is 0: it faded faster than x grew, to ±∞ perhaps."""
+    return tl.where(factor == 0, 0.0, x) * factor
+
+
 @pointwise
 def identity(x):
     r"""y = x"""
@@ -137,14 +143,14 @@ def selu_vjp(g, y):
 @pointwise
 def swish(x):
     r"""y = x · σ(x)"""
-    return x * mathematics.sigmoid(x)
+    return _fading(x, mathematics.sigmoid(x))
 
 
 @pointwise
 def swish_vjp(g, x):
     r"""∂L/∂x = g · (s + x · s · (1 - s)),  s = σ(x)"""
     s = mathematics.sigmoid(x)
-    return g * (s + x * s * (1 - s))
+    return g * (s + _fading(x, s * (1 - s)))
 
 
 @triton.jit
@@ -162,9 +168,9 @@ def _gelu_tanh(x):
 def gelu(x, approximate=False):
     r"""y = x · Φ(x); with approximate=True, x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))"""
     if approximate:
-        return 0.5 * x * (1 + _gelu_tanh(x))
+        return _fading(0.5 * x, 1 + _gelu_tanh(x))
     else:
-        return x * standard_normal_cdf(x)
+        return _fading(x, standard_normal_cdf(x))
 
 
 @pointwise
@@ -173,10 +179,10 @@ def gelu_vjp(g, x, approximate=False):
     if approximate:
         t = _gelu_tanh(x)
         slope = (1 + 3 * 0.044715 * x * x) * SQRT_2_OVER_PI
-        return g * (0.5 * (1 + t) + 0.5 * x * ((1 - t) * (1 + t)) * slope)
+        return g * (0.5 * (1 + t) + 0.5 * _fading(x * slope, (1 - t) * (1 + t)))
     else:
         density = mathematics.exp(-0.5 * x * x) * ONE_OVER_SQRT_2PI
-        return g * (standard_normal_cdf(x) + x * density)
+        return g * (standard_normal_cdf(x) + _fading(x, density))
 
 
 @pointwise
@@ -194,7 +200,8 @@ def softplus_vjp(g, x):
 @pointwise
 def softsign(x):
     r"""y = x / (1 + |x|)"""
-    return mathematics.divide(x, 1 + tl.abs(x))
+    sign = tl.where(x > 0, 1.0, -1.0)
+    return tl.where(tl.abs(x) == float("inf"), sign, mathematics.divide(x, 1 + tl.abs(x)))
 
 
 @pointwise
@@ -245,14 +252,14 @@ def _tanh_softplus(x):
 @pointwise
 def mish(x):
     r"""y = x · tanh(ln(1 + eˣ))"""
-    return x * _tanh_softplus(x)
+    return _fading(x, _tanh_softplus(x))
 
 
 @pointwise
 def mish_vjp(g, x):
     r"""∂L/∂x = g · (t + x · (1 - t²) · σ(x)),  t = tanh(ln(1 + eˣ))"""
     t = _tanh_softplus(x)
-    return g * (t + x * ((1 - t) * (1 + t)) * mathematics.sigmoid(x))
+    return g * (t + _fading(x, (1 - t) * (1 + t) * mathematics.sigmoid(x)))
 
 
 @pointwise

@@ -78,16 +78,17 @@ def power(a, b):
 
 @pointwise
 def _power_base_gradient(g, a, b):
-    return g * b * mathematics.power(a, b - 1)
+    return g * tl.where(b == 0, 0.0, b * mathematics.power(a, b - 1))
 
 
 @pointwise
 def _power_exponent_gradient(g, a, b):
-    return g * mathematics.power(a, b) * mathematics.log(tl.where(a == 0, 1.0, a))
+    base = tl.where(a == 0, tl.where(b < 0, a, 1.0), a)
+    return g * mathematics.power(a, b) * mathematics.log(base)
 
 
 def power_vjp(g, a, b, wrt=("a", "b")):
-    r"""∂L/∂a = g · b · aᵇ⁻¹,  ∂L/∂b = g · aᵇ · ln a  (0 where a = 0, as the limit for b > 0)."""
+    r"""∂L/∂a = g · b · aᵇ⁻¹  (0 for b = 0),  ∂L/∂b = g · aᵇ · ln a  (0 for a = 0, b ≥ 0)"""
     da = summed(_power_base_gradient, g, a, b, of=(a,))[0] if "a" in wrt else None
     db = summed(_power_exponent_gradient, g, a, b, of=(b,))[0] if "b" in wrt else None
     return da, db
@@ -117,7 +118,7 @@ def square(x):
 @pointwise
 def square_vjp(g, x):
     r"""∂L/∂x = g · 2x"""
-    return g * (2 * x)
+    return g * x * 2  # 2x may be too large where g · 2x is not
 
 
 @pointwise

@@ -10,6 +10,7 @@ import math
 
 import torch
 
+from refnet.ops.random import ends
 from refnet_triton import mathematics, runtime
 from refnet_triton.memory import contiguous
 from refnet_triton.runtime import (
@@ -67,13 +68,13 @@ def _bits_kernel(key, y, n, COUNTERS: tl.constexpr):
 
 
 @triton.jit
-def _uniform_kernel(key, y, n, low: tl.float64, high: tl.float64, COMPUTE: tl.constexpr,
-                    COUNTERS: tl.constexpr):  # fmt: skip
+def _uniform_kernel(key, y, n, low: tl.float64, width: tl.float64, least: tl.float64,
+                    largest: tl.float64, COMPUTE: tl.constexpr, COUNTERS: tl.constexpr):  # fmt: skip
     words, i = _words(key, COUNTERS)
-    width, least = tl.full((), high - low, COMPUTE), tl.full((), low, COMPUTE)
-    tl.store(
-        y + i, narrow(least + width * _fraction(words, COMPUTE), y.dtype.element_ty), mask=i < n
-    )
+    product = tl.full((), width, COMPUTE) * _fraction(words, COMPUTE)
+    x = tl.full((), low, COMPUTE) + product
+    x = tl.minimum(tl.maximum(x, tl.full((), least, COMPUTE)), tl.full((), largest, COMPUTE))
+    tl.store(y + i, narrow(x, y.dtype.element_ty), mask=i < n)
 
 
 @triton.jit
@@ -99,7 +100,7 @@ def _dropout_kernel(key, y, n, x, rate: tl.float64, COMPUTE: tl.constexpr, COUNT
     tl.store(y + i, narrow(tl.where(keep, kept, 0.0), y.dtype.element_ty), mask=i < n)
 
 
-def _launch(kernel, key, y, *arguments):
+def _launch(kernel, key, y, *arguments, options=LAUNCH):
     """Run a kernel that fills y, four elements for each counter."""
     check_tensors("a random op", key, y)
     n = y.numel()
@@ -108,7 +109,7 @@ def _launch(kernel, key, y, *arguments):
         compute = () if kernel is _bits_kernel else (compute_type(y.dtype),)
         with on_device_of(y):
             kernel[(triton.cdiv(n, 4 * counters),)](
-                key.contiguous(), y, n, *arguments, *compute, counters, **LAUNCH
+                key.contiguous(), y, n, *arguments, *compute, counters, **options
             )
     return y
 
@@ -119,9 +120,13 @@ def random_bits(key, shape=()):
 
 
 def random_uniform(key, shape=(), minimum=0.0, maximum=1.0, dtype="float32"):
-    r"""x = minimum + (maximum - minimum) · ⌊word / 2⁸⌋ / 2²⁴, uniform on [minimum, maximum)"""
+    r"""x = minimum + (maximum - minimum) · ⌊word / 2⁸⌋ / 2²⁴, uniform on [minimum, maximum)
+
+    Product and sum are rounded one after the other, as in the reference: the bits are the same.
+    """
     y = torch.empty(shape, dtype=getattr(torch, dtype), device=key.device)
-    return _launch(_uniform_kernel, key, y, float(minimum), float(maximum))
+    interval = float(minimum), float(maximum - minimum), *ends(minimum, maximum, dtype)
+    return _launch(_uniform_kernel, key, y, *interval, options={"enable_fp_fusion": False})
 
 
 def random_normal(key, shape=(), mean=0.0, stddev=1.0, dtype="float32"):
