@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from refnet.promotion import joined_inputs
+
 if TYPE_CHECKING:
     from refnet.op import Op
 
@@ -21,29 +23,29 @@ HALF = np.dtype("float16")
 def in_float32(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
     """The function of an op, but float16 widened on the way in and its results rounded to it.
 
-    What is kept for the gradient beside the result keeps the precision it was computed in. Ops that only
-    move or compare numbers, of error 0, are left as they are, and so are those that are told a type.
+    Ops that only move or compare numbers, of error 0, are left as they are, and so are those that are
+    told a type. Results that are kept for the gradient stay in the precision they were computed in.
     """
     if op.error is None or str(op.error) == "0" or "dtype" in op.attributes:
         return function
-    written = [op.inputs.index(name) for name in op.writes]
 
     @functools.wraps(function)
     def widened(*inputs: Any, **attributes: Any) -> Any:
-        types = [getattr(x, "dtype", None) for x in inputs]
-        if HALF not in types:
+        halves = [i for i, x in enumerate(inputs) if getattr(x, "dtype", None) == HALF]
+        if not halves:
             return function(*inputs, **attributes)
-        pairs = zip(inputs, types, strict=True)
-        wide = [x.astype("float32") if t == HALF else x for x, t in pairs]
+        joined, names = joined_inputs(op, len(inputs)), op.names(len(inputs))
+        wide = [x.astype("float32") if i in halves else x for i, x in enumerate(inputs)]
         results = function(*wide, **attributes)
         results = results if isinstance(results, tuple) else (results,)
-        if written:
-            for i in written:
-                inputs[i][...] = wide[i]
-            results = tuple(inputs[i] for i in written)
-        else:
-            kept = 1 if op.primal is None else len(results)
-            results = *map(_narrow, results[:kept]), *results[kept:]
+        if op.writes:
+            for i in halves:
+                if names[i] in op.writes:
+                    inputs[i][...] = wide[i]
+            results = tuple([inputs[names.index(name)] for name in op.writes])
+        elif any(joined[i] for i in halves):  # they are of one type
+            rounded = 1 if op.primal is None else len(results)
+            results = *map(_narrow, results[:rounded]), *results[rounded:]
         return results if op.returns_tuple else results[0]
 
     return widened

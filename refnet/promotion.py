@@ -103,7 +103,7 @@ def _promoted(
         _require_castable(op, names, alone)
         wide = common([alone[0], "float32"])
         return tuple(t if is_float(t) or op.name == "assign" else wide for t in alone)
-    joins = _joined(op, names)
+    joins = joined_inputs(op, len(kinds))
     numbers = [k for k, join in zip(kinds, joins, strict=True) if join and k in WEAK]
     arrays = [k for k, join in zip(kinds, joins, strict=True) if join and k not in WEAK]
     if not (arrays or numbers):
@@ -121,11 +121,18 @@ def _alone(kind: Any, floatx: str) -> str:
     return {bool: "bool", int: "int64", float: floatx}.get(kind, kind)
 
 
-def _joined(op: Op, names: Sequence[str]) -> list[bool]:
-    """Which inputs are brought to one type."""
+@functools.cache
+def keeps_floats(op: Op) -> bool:
+    """Whether an op takes inputs of one type of floats as they are, always."""
+    return not op.writes and not {*TRUTHS, *OWN} & {*op.inputs}
+
+
+@functools.cache
+def joined_inputs(op: Op, count: int) -> list[bool]:
+    """Which of `count` inputs are brought to one type."""
     kept = op.primal.outputs[1:] if op.primal else ()  # in the precision they were computed in
     apart = {*OWN, *TRUTHS, *op.shape_of, *kept}
-    return ["dtype" not in op.attributes and name not in apart for name in names]
+    return ["dtype" not in op.attributes and name not in apart for name in op.names(count)]
 
 
 def _meeting(op: Op, arrays: Sequence[str], numbers: Sequence[Any], floatx: str) -> str:
@@ -208,7 +215,7 @@ def _makes_floats(op: Op, dtypes: Sequence[str], attributes: Attributes) -> bool
 def promoted_arrays(op: Op, inputs: Sequence[Any], attributes: Attributes) -> Sequence[Any]:
     """NumPy arrays, lists and numbers as arrays of the types in which the op takes them."""
     kinds = {getattr(x, "dtype", None) for x in inputs}
-    if len(kinds) == 1 and not op.writes and getattr(kinds.pop(), "kind", "") == "f":
+    if len(kinds) == 1 and keeps_floats(op) and getattr(kinds.pop(), "kind", "") == "f":
         return inputs
     arrays = [x if isinstance(x, np.ndarray) else np.asarray(x) for x in inputs]
     given = [x if type(x) in WEAK else str(a.dtype) for x, a in zip(inputs, arrays, strict=True)]

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refnet.errors import ShapeError
-from refnet.halves import in_float32
 
 if TYPE_CHECKING:
     from refnet.op import Op
@@ -65,7 +64,7 @@ def _types(op: Op, specs: Sequence[Spec], attributes: Attributes, bfloat16: str)
     kinds = [bfloat16 if s.dtype == "bfloat16" else s.dtype for s in specs]
     numbers = [number(kind, len(s.shape)) for kind, s in zip(kinds, specs, strict=True)]
     with np.errstate(all="ignore"):
-        results = in_float32(op, op.function)(*numbers, **attributes)
+        results = op.function(*numbers, **attributes)
     results = results if isinstance(results, tuple) else (results,)
     return ["float32" if y is None else str(np.asarray(y).dtype) for y in results]
 
@@ -164,6 +163,8 @@ def by_name(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[S
         target = specs[0].shape
         for name, spec in named.items():
             seen = spec.shape if name in op.writes else broadcast(target, spec.shape)
+            if name in ("learning_rate", "t") and spec.shape:
+                raise ShapeError(f"{name} is a number, got shape {spec.shape}")
             if not agree(target, seen):
                 raise ShapeError(f"{name} of shape {spec.shape} does not fit {target}")
     if op.writes:

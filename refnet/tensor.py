@@ -38,7 +38,7 @@ from refnet.errors import (
 from refnet.op import Op
 from refnet.operators import Operators
 from refnet.ops import TABLE
-from refnet.promotion import is_float, promoted
+from refnet.promotion import is_float, keeps_floats, promoted
 from refnet.scope import Promise, line_of_user, noted, step_inputs
 from refnet.shapes import Shape, Spec
 
@@ -384,7 +384,7 @@ def _operands(
             break
         kinds.add(x.value.dtype)
     else:
-        if len(kinds) == 1 and not op.writes and _is_of_floats(*kinds):
+        if len(kinds) == 1 and keeps_floats(op) and _is_of_floats(*kinds):
             return tuple(inputs)
     return _promoted(op, inputs, attributes, backend)
 
@@ -402,12 +402,14 @@ def _promoted(
             x = x if isinstance(x, Tensor) else lift(x, backend)
             given.append(x.dtype)
         found.append(x)
-    return tuple(
-        [
-            _as_type(x, dtype, backend)
-            for x, dtype in zip(found, promoted(op, given, attributes), strict=True)
-        ]
-    )
+    types = promoted(op, given, attributes)
+    if any(isinstance(x, Tensor) and x.value is None for x in found):  # before a cast is written
+        _inferred(op, map(_spec_as, found, types), attributes, line_of_user())
+    return tuple([_as_type(x, dtype, backend) for x, dtype in zip(found, types, strict=True)])
+
+
+def _spec_as(x: Any, dtype: str) -> Spec:
+    return Spec(x.shape if isinstance(x, Tensor) else (), dtype)
 
 
 def _as_type(x: Any, dtype: str, backend: Backend) -> Tensor:
@@ -451,18 +453,24 @@ def defer(
     line: str,
 ) -> Node:
     """Write an op down in a graph. Inputs that can never fit are an error here, not at the run."""
+    specs = _inferred(op, [t.spec for t in tensors], attributes, line)
+    node = Node(op, tensors, attributes, None, len(specs))
+    node.promise = graph.enter(node, name, specs, line)
+    return node
+
+
+def _inferred(op: Op, given: Iterable[Spec], attributes: dict[str, Any], line: str) -> list[Spec]:
+    """What an op's results will be; an error names the line of the user's code."""
+    given = list(given)
     try:
-        specs = op.infer([t.spec for t in tensors], attributes)
+        return op.infer(given, attributes)
     except ShapeError as error:
         raise ShapeError(f"{error}\n  in {line}") from None
     except (ValueError, IndexError) as error:
         raise ShapeError(f"{op.name}: {error}\n  in {line}") from None
     except TypeError as error:
-        types = ", ".join(t.dtype for t in tensors)
+        types = ", ".join(spec.dtype for spec in given)
         raise DTypeError(f"{op.name} of {types}: {error}\n  in {line}") from error
-    node = Node(op, tensors, attributes, None, len(specs))
-    node.promise = graph.enter(node, name, specs, line)
-    return node
 
 
 def _run(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> tuple[Array, ...]:

@@ -15,8 +15,8 @@ REFNET, TRITON = ROOT / "refnet", ROOT / "refnet_triton"
 #: What is not listed (layers, optimizers, losses, ...) is OTHER.
 OTHER = "layers, optimizers, losses and the rest"
 LEVELS = [
-    {"errors", "config", "elsewhere", "entries", "halves", "scope"},
-    {"bounds", "cases", "shapes", "promotion", "fitting"},
+    {"errors", "config", "elsewhere", "entries", "scope"},
+    {"bounds", "cases", "shapes", "promotion", "halves", "fitting"},
     {"op"},
     {"ops"},
     {"backend", "conversion", "operators", "numpy_functions"},
