@@ -52,17 +52,6 @@ class TorchBackend(Backend):
 # -- the ops: arrays in, arrays out, names and arguments as in refnet/ops ---------------------------
 
 
-def by_autograd(f):
-    """PyTorch's own derivative of f, as a gradient in refnet's form: of g = ∂L/∂y and x."""
-
-    def vjp(g, x, **attributes):
-        x = x.detach().requires_grad_()
-        with torch.enable_grad():
-            return torch.autograd.grad(f(x, **attributes), x, g)[0]
-
-    return vjp
-
-
 def binary_step(x):
     return torch.where(x.isnan(), x, (x >= 0).to(x.dtype))
 
@@ -88,13 +77,50 @@ def selu_vjp(g, y):
     return g * torch.where(y >= 0, scale, y + scale * alpha)
 
 
+def fading(x, factor):
+    """x · factor, and 0 where the factor is 0, at -∞ as well."""
+    return torch.where(factor == 0, 0, x) * factor
+
+
+def swish(x):
+    return fading(x, torch.sigmoid(x))
+
+
 def swish_vjp(g, x):
     s = torch.sigmoid(x)
-    return g * (s + x * s * (1 - s))
+    return g * (s + fading(x, s * (1 - s)))
+
+
+def _gelu_tanh(x):
+    return torch.tanh(math.sqrt(2 / math.pi) * x * (1 + 0.044715 * x * x))
 
 
 def gelu(x, approximate=False):
-    return F.gelu(x, approximate="tanh") if approximate else x * torch.special.ndtr(x)
+    if approximate:
+        return fading(0.5 * x, 1 + _gelu_tanh(x))
+    return fading(x, torch.special.ndtr(x))
+
+
+def gelu_vjp(g, x, approximate=False):
+    if approximate:
+        t, inner = _gelu_tanh(x), 1 + 3 * 0.044715 * x * x
+        slope = math.sqrt(2 / math.pi) * x * inner
+        return g * (0.5 * (1 + t) + 0.5 * fading(slope, (1 - t) * (1 + t)))
+    density = torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+    return g * (torch.special.ndtr(x) + fading(x, density))
+
+
+def mish(x):
+    return fading(x, torch.tanh(softplus(x)))
+
+
+def mish_vjp(g, x):
+    t = torch.tanh(softplus(x))
+    return g * (t + fading(x, (1 - t) * (1 + t) * torch.sigmoid(x)))
+
+
+def softsign(x):
+    return torch.where(x.isinf(), x.sign(), F.softsign(x))
 
 
 def softplus(x):
@@ -118,13 +144,13 @@ ACTIVATIONS = {  # name -> (f, its gradient, whether that is written in x or in 
     "leaky_relu": (leaky_relu, leaky_relu_vjp, "x"),
     "elu": (elu, elu_vjp, "y"),
     "selu": (torch.selu, selu_vjp, "y"),
-    "swish": (F.silu, swish_vjp, "x"),
-    "gelu": (gelu, by_autograd(gelu), "x"),
+    "swish": (swish, swish_vjp, "x"),
+    "gelu": (gelu, gelu_vjp, "x"),
     "softplus": (softplus, lambda g, x: g * torch.sigmoid(x), "x"),
-    "softsign": (F.softsign, lambda g, x: g / (1 + x.abs()) / (1 + x.abs()), "x"),
+    "softsign": (softsign, lambda g, x: g / (1 + x.abs()) / (1 + x.abs()), "x"),
     "hard_sigmoid": (F.hardsigmoid, hard_sigmoid_vjp, "x"),
     "relu6": (F.relu6, relu6_vjp, "y"),
-    "mish": (F.mish, by_autograd(F.mish), "x"),
+    "mish": (mish, mish_vjp, "x"),
     "exponential": (torch.exp, lambda g, y: g * y, "y"),
 }
 
