@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import report
 from .mutator import Mutant, mutants
-from .runner import ABOVE, ROOT, fingerprint, verdicts, warm_up
+from .runner import ABOVE, ROOT, above, fingerprint, verdicts, warm_up
 
 SIDES = {
     "refnet": "refnet/ops",
@@ -49,7 +49,7 @@ def judge(side: str, only: str, sample: int, seed: int, jobs: int, results: Path
     chosen = [
         m for m in made[: sample or None] if known.get(key(m), ALIVE)["outcome"] == "survived"
     ]
-    paths = sorted({mutant.path for mutant in chosen})
+    paths = sorted({above(m.path) or m.path: m.path for m in chosen}.values())  # one of each part
     unharmed = [(path, None) for path in paths if f"{fingerprint(path)} {path}" not in known]
     tried = verdicts([*((mutant.path, mutant) for mutant in chosen), *unharmed], jobs)
     for number, ((path, mutant), verdict) in enumerate(tried, 1):
