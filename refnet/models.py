@@ -224,8 +224,7 @@ class Sequential(Layer):
     def __call__(self, x: Any, training: bool = False) -> Any:
         """The output for a batch, as a tensor with its history."""
         if not isinstance(x, Tensor):
-            values = np.asarray(x)
-            x = tensor(values.astype(config.floatx(), copy=False), backend=self.backend)
+            x = tensor(x, config.floatx(), backend=self.backend)
         if not self.built:
             self.build(x.shape)
         self._require_here()
@@ -346,11 +345,12 @@ class Sequential(Layer):
         whole_number("initial_epoch", initial_epoch, least=0)
         truth("shuffle", shuffle)
         loudness(verbose)
+        given = (x, y) if validation_data is None else validation_data
+        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+            raise ArgumentError("validation_data is (x, y) or (x, y, sample_weight)")
         data = self._examples(x, y, sample_weight)
         validation = None
         if validation_data is not None:
-            if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-                raise ArgumentError("validation_data is (x, y) or (x, y, sample_weight)")
             validation = self._examples(*validation_data)
         elif validation_split:
             data, validation = data.split(validation_split)

@@ -338,8 +338,8 @@ def tensor(
             _warn_of_reading(values)
         values = values.known() if values.backend is there else values.numpy()
     if type(values) is there.array_type:
+        config.dtype_name(there.dtype(values))  # a DTypeError for what is no number: complex, text
         made = there.array(values, dtype)
-        config.dtype_name(there.dtype(made))  # a DTypeError for what is no number: complex, text
     else:
         made = there.array(as_numbers(values, dtype), dtype)
     return Tensor(made, there, name=name)

@@ -29,7 +29,10 @@ class Reshape(Layer):
         return TABLE["reshape"](x, shape=(-1, *shape[1:]))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        size = math.prod(n or 0 for n in input_shape[1:])
+        lengths = [n for n in input_shape[1:] if n is not None]
+        if len(lengths) < len(input_shape[1:]):
+            raise self.wrong_shape("with known lengths", input_shape)
+        size = math.prod(lengths)
         known = math.prod(n for n in self.target_shape if n != -1)
         free = self.target_shape.count(-1)
         if free > 1 or (known != size if not free else known == 0 or size % known):
@@ -37,8 +40,7 @@ class Reshape(Layer):
                 f"{type(self).__name__} {self.name!r} cannot turn examples of shape "
                 f"{input_shape[1:]} ({size} numbers) into {self.target_shape}"
             )
-        lengths = (size // known if n == -1 else n for n in self.target_shape)
-        return (input_shape[0], *lengths)
+        return (input_shape[0], *(size // known if n == -1 else n for n in self.target_shape))
 
 
 class Flatten(Reshape):

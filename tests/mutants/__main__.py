@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import report
 from .mutator import Mutant, mutants
-from .runner import ABOVE, ROOT, above, fingerprint, verdicts, warm_up
+from .runner import ABOVE, ROOT, above, fingerprint, verdicts, warm_up, watch
 
 SIDES = {
     "refnet": "refnet/ops",
@@ -51,6 +51,8 @@ def judge(side: str, only: str, sample: int, seed: int, jobs: int, results: Path
     ]
     paths = sorted({above(m.path) or m.path: m.path for m in chosen}.values())  # one of each part
     unharmed = [(path, None) for path in paths if f"{fingerprint(path)} {path}" not in known]
+    if side == "above" and chosen:
+        watch(sorted({ROOT / mutant.path for mutant in chosen}), jobs)
     tried = verdicts([*((mutant.path, mutant) for mutant in chosen), *unharmed], jobs)
     for number, ((path, mutant), verdict) in enumerate(tried, 1):
         if mutant is None and verdict.outcome == "killed":

@@ -14,6 +14,7 @@ import gc
 import hashlib
 import importlib.abc
 import importlib.util
+import json
 import os
 import resource
 import signal
@@ -27,6 +28,7 @@ from pathlib import Path
 import pytest
 
 from .mutator import Mutant, definitions, is_op, uses
+from .reach import Reach, Watched, nearest
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 60.0  # seconds without the end of a test
@@ -155,16 +157,25 @@ class Chosen:
     Without `ops` all tests that need no kernel.
     """
 
-    def __init__(self, side: str, ops: frozenset[str] | None, log: Path) -> None:
-        self.side, self.ops, self.log = side, ops, log
+    def __init__(
+        self, side: str, ops: frozenset[str] | None, log: Path, near: dict[str, float] | None = None
+    ) -> None:
+        self.side, self.ops, self.log, self.near = side, ops, log, near
         self.first_failure = ""
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """NumPy's tests first; then the one with many small programs, which finds most."""
+        """NumPy's tests first; then the one with many small programs, which finds most.
+
+        Of tests that are near, the quickest first.
+        """
         order = lambda item: (needs_triton(item), "sizes_of_a_gpu" not in item.name)  # noqa: E731
+        if self.near is not None:
+            order = lambda item: self.near[item.nodeid]  # noqa: E731
         items[:] = sorted(filter(self.keeps, items), key=order)
 
     def keeps(self, item: pytest.Item) -> bool:
+        if self.near is not None:
+            return item.nodeid in self.near
         if self.ops is None:
             return not needs_triton(item)
         if self.side == "refnet_triton" and not needs_triton(item):
@@ -251,6 +262,48 @@ def verdicts(
                     yield one, Verdict("killed" if code else "survived", said, seconds)
 
 
+#: of the tests of what stands above the ops; filled by `watch`
+reach: Reach = {}
+
+
+def watch(files: Iterable[Path], jobs: int) -> None:
+    """Run all tests of what stands above the ops, and keep which functions of some files they reach."""
+    tests = [*dict.fromkeys(name for names in ABOVE.values() for name in names)]
+    tests = [*dict.fromkeys([*tests, *ABOVE_LAST])]
+    shares = [tests[i::jobs] for i in range(jobs)]
+    with tempfile.TemporaryDirectory(prefix="refnet-reach-") as folder:
+        notes = [Path(folder) / f"{i}.json" for i in range(jobs)]
+        running = [
+            _watched(share, [*files], note) for share, note in zip(shares, notes, strict=True)
+        ]
+        for pid in running:
+            os.waitpid(pid, 0)
+        for note in notes:
+            for test, (seconds, called) in json.loads(note.read_text()).items():
+                reach[test] = seconds, {(file, line) for file, line in called}
+
+
+def _watched(tests: list[str], files: list[Path], note: Path) -> int:
+    """Fork a process that runs tests and writes down what they reach."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.chdir(ROOT)
+        out = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(out, 1)
+        plugin = Watched(files)
+        chosen = Chosen("refnet", None, note)
+        arguments = [str(ROOT / "tests" / name) for name in tests]
+        pytest.main(["-q", "--tb=no", "-p", "no:cacheprovider", *arguments], [plugin, chosen])
+        found = {
+            test: (seconds, sorted(called)) for test, (seconds, called) in plugin.found.items()
+        }
+        note.write_text(json.dumps(found))
+    finally:
+        os._exit(0)
+
+
 def _start(path: str, mutant: Mutant | None, log: Path) -> int:
     """Fork a process that runs the tests; its exit status is pytest's."""
     pid = os.fork()
@@ -278,8 +331,13 @@ def _run(path: str, mutant: Mutant | None, log: Path) -> int:
         copy.write_text(mutant.apply(source))
         module = path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
         sys.meta_path.insert(0, Instead(module, copy))
+    near = None
     if part := above(path):
-        ops, groups = None, [(name,) for name in (*ABOVE[part], *ABOVE_LAST)]
+        ops, files = None, [*dict.fromkeys((*ABOVE[part], *ABOVE_LAST))]
+        if mutant:
+            near = nearest(reach, ROOT / path, mutant.line, files)
+            files = [*dict.fromkeys(Path(test.partition("::")[0]).name for test in near)]
+        groups = [(name,) for name in files]
     else:
         ops = (
             ops_concerned(side, path, mutant.function)
@@ -290,7 +348,7 @@ def _run(path: str, mutant: Mutant | None, log: Path) -> int:
     os.chdir(ROOT)
     code = 0
     for files in groups:
-        plugin = Chosen(side, ops, log)
+        plugin = Chosen(side, ops, log, near)
         arguments = [str(ROOT / "tests" / name) for name in dict.fromkeys(files)]
         code = int(
             pytest.main(["-x", "-q", "--tb=no", "-p", "no:cacheprovider", *arguments], [plugin])

@@ -1,0 +1,310 @@
+"""Faults above the ops that the tests of their time did not notice, planted or found by trying."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+import refnet
+from refnet import callbacks, losses, metrics, optimizers
+from refnet.errors import (
+    ArgumentError,
+    DTypeError,
+    NotReadyError,
+    RefnetError,
+    ShapeError,
+    UnknownNameError,
+)
+from refnet.layers import Dense, Dropout, Flatten, Input, Layer, PReLU, Reshape
+
+RNG = np.random.default_rng(5)
+X, Y = RNG.normal(0, 1, (6, 3)), RNG.normal(0, 1, (6, 1))
+CLASSES = np.array([0, 1, 2, 0, 1, 2])
+
+
+def compiled(*layers, optimizer="sgd", loss="mse", found=None):
+    model = refnet.Sequential(layers)
+    model.compile(optimizer, loss, found)
+    return model
+
+
+# -- layers ----------------------------------------------------------------------------------------
+
+
+def test_a_length_may_be_zero():
+    """Examples without a number: only the bias learns."""
+    model = compiled(Input((0,)), Dense(1))
+    assert model.layers[0].input_shape == (None, 0)
+    model.fit(np.zeros((6, 0)), Y, epochs=2, verbose=0)
+    assert [w.shape for w in model.get_weights()] == [(0, 1), (1,)]
+    assert model.get_weights()[1] != 0
+
+
+def test_a_layer_knows_the_shape_it_was_built_for():
+    layer = Dense(2)
+    layer.build((5, 3))
+    assert layer.input_shape == (None, 3)
+
+
+@pytest.mark.parametrize("shape", [(None, None, 3), (None, 3, None)])
+@pytest.mark.parametrize(
+    "layer", [PReLU(), Flatten(), Reshape((3,)), Reshape((-1, 3))], ids=lambda x: type(x).__name__
+)
+def test_lengths_have_to_be_known(layer, shape):
+    with pytest.raises(ShapeError, match="known lengths"):
+        layer.ensure_built(shape)
+        layer.compute_output_shape(shape)
+
+
+class Counts(Layer):
+    """Counts its calls, asks for a value, and holds a layer that is built when it is first called."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Dense(1)
+
+    def make_weights(self, input_shape):
+        self.count = self.add_weight((), "zeros", trainable=False)
+
+    def call(self, x, training=False):
+        self.count.assign_add(1.0)
+        return self.inner(x * float(x.max()) if training else x * float(x.min()))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 1)
+
+
+def test_what_is_called_to_be_built_has_not_been_called():
+    counting = Counts()
+    model = refnet.Sequential([Input((3,)), counting])
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.predict(X)
+    assert counting.count.numpy() == 1
+    model.train_on_batch(X, Y)
+    assert counting.count.numpy() == 2
+
+
+# -- models ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "train_on_batch"])
+def test_the_error_names_the_method_that_compile_comes_before(method):
+    with pytest.raises(NotReadyError, match=rf"before {method}\(\)"):
+        getattr(refnet.Sequential([Dense(1)]), method)(X, Y)
+
+
+def test_a_new_model():
+    model = refnet.Sequential([Dense(2)])
+    assert model.stop_training is False
+    assert not model.built
+    model(X)
+    assert model.built
+    assert model.output_shape == (None, 2)
+
+
+def test_layers_are_taken_off_to_the_last():
+    model = refnet.Sequential([Input((3,)), Dense(2)])
+    model.pop()
+    assert model.output_shape == (None, 3)
+    model.pop()
+    assert model.layers == [] and not model.built
+    model = refnet.Sequential([Dense(2), Dense(3)])
+    model.pop()
+    assert not model.built
+
+
+def test_a_deep_copy_goes_on_where_the_model_was():
+    def trained(steps):
+        refnet.utils.set_random_seed(1)
+        model = compiled(Input((3,)), Dense(4, "tanh"), Dense(1), optimizer="adam")
+        for _ in range(steps):
+            model.train_on_batch(X, Y)
+        return model
+
+    model, expected = trained(3), trained(5)
+    other = copy.deepcopy(model)
+    for going_on in (other, model):
+        for _ in range(2):
+            going_on.train_on_batch(X, Y)
+        for w, right in zip(going_on.get_weights(), expected.get_weights(), strict=True):
+            np.testing.assert_array_equal(w, right)
+    other.optimizer.beta_1 = 0.5  # noticed by the copy, and by the copy alone
+    for going_on in (other, model, expected):
+        going_on.train_on_batch(X, Y)
+    for a, b, c in zip(*(m.get_weights() for m in (other, model, expected)), strict=True):
+        np.testing.assert_array_equal(b, c)
+        assert not np.array_equal(a, b)
+
+
+def test_logs_after_a_batch_are_means_of_the_batches_so_far():
+    seen, alone = [], []
+
+    class Look(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(logs["loss"])
+
+    model = compiled(Input((3,)), Dense(1), optimizer=optimizers.SGD(0.0))
+    for start in range(0, 6, 2):
+        alone.append(model.evaluate(X[start : start + 2], Y[start : start + 2], verbose=0))
+    model.fit(X, Y, 2, shuffle=False, verbose=0, callbacks=[Look()])
+    np.testing.assert_allclose(seen, np.cumsum(alone) / [1, 2, 3], rtol=1e-6)
+
+
+def unbuilt(y, loss="mse", found=None, **options):
+    model = compiled(Dense(3, "softmax"), loss=loss, found=found)
+    with pytest.raises(RefnetError) as caught:
+        model.fit(X, y, verbose=0, **options)
+    assert not model.built
+    return str(caught.value)
+
+
+def test_what_does_not_fit_is_found_before_anything_is_built():
+    assert "sparse_categorical_accuracy" in unbuilt(
+        np.eye(3)[CLASSES], found=["sparse_categorical_accuracy"]
+    )
+    assert "sample_weight" in unbuilt(np.eye(3)[CLASSES], sample_weight=np.ones((6, 3)))
+    assert "validation_data is" in unbuilt(np.eye(3)[CLASSES], validation_data=(X, X, X, X))
+
+
+# -- weights of classes ----------------------------------------------------------------------------
+
+
+def test_validation_data_are_not_weighed_by_class():
+    options = {"epochs": 1, "shuffle": False, "verbose": 0}
+    for held_out in ({"validation_split": 0.5}, {"validation_data": (X[3:], CLASSES[3:])}):
+        model = compiled(Input((3,)), Dense(3, "softmax"), loss="sparse_categorical_crossentropy")
+        found = model.fit(X, CLASSES, class_weight={0: 3.0, 1: 0.5}, **held_out, **options)
+        expected = model.evaluate(X[3:], CLASSES[3:], verbose=0)
+        assert found.history["val_loss"][0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_class_weights_of_sequences_are_those_of_the_elements():
+    x, y = RNG.normal(0, 1, (4, 2, 3)), RNG.integers(0, 3, (4, 2))
+    weights = {0: 2.0, 1: 0.5, 2: 3.0}
+    each = np.vectorize(weights.get)(y)
+    sparse = "sparse_categorical_crossentropy"
+    for targets, loss in (
+        (y, sparse),
+        (y[..., None], sparse),
+        (np.eye(3)[y], "categorical_crossentropy"),
+    ):
+        refnet.utils.set_random_seed(2)
+        model = compiled(Input((2, 3)), Dense(3, "softmax"), loss=loss)
+        expected = model.evaluate(x, targets, verbose=0, sample_weight=each)
+        assert model.train_on_batch(x, targets, class_weight=weights) == pytest.approx(
+            expected, rel=1e-6
+        )
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"0": 1.0}, {3: 1.0}, {-1: 1.0}, {0.5: 1.0}, {True: 1.0, "1": 2.0}]
+)
+def test_class_weights_of_what_is_no_class(wrong):
+    model = compiled(Input((3,)), Dense(3, "softmax"), loss="sparse_categorical_crossentropy")
+    with pytest.raises(RefnetError, match="class_weight"):
+        model.fit(X, CLASSES, class_weight=wrong, verbose=0)
+
+
+# -- options ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", metrics.METRICS.values(), ids=lambda kind: kind.__name__)
+def test_a_metric_takes_the_options_of_its_function(kind):
+    for wrong in ("treshold", "from_logit"):
+        with pytest.raises(UnknownNameError, match=wrong):
+            kind(**{wrong: 0.3})
+    if kind is not metrics.BinaryAccuracy:
+        with pytest.raises(UnknownNameError, match="threshold"):
+            kind(threshold=0.3)
+
+
+@pytest.mark.parametrize("kind", losses.LOSSES.values(), ids=lambda kind: kind.__name__)
+def test_a_loss_takes_the_options_of_its_function(kind):
+    for wrong in ("from_logit", "treshold", "redution"):
+        with pytest.raises(UnknownNameError, match=wrong):
+            kind(**{wrong: True})
+
+
+def test_metric_objects_in_compile():
+    y = np.array([0, 1, 1, 0, 1, 0])
+    found = [metrics.BinaryAccuracy(threshold=0.7), metrics.BinaryAccuracy(name="half")]
+    model = compiled(Input((3,)), Dense(1, "sigmoid"), loss="binary_crossentropy", found=found)
+    _, high, half = model.evaluate(X, y, verbose=0)
+    p = model.predict(X)[:, 0]
+    assert high == pytest.approx(np.mean((p > 0.7) == y), abs=1e-6)
+    assert half == pytest.approx(np.mean((p > 0.5) == y), abs=1e-6)
+
+
+WRONG = {
+    "patience": lambda: callbacks.EarlyStopping(patience="a"),
+    "no patience": lambda: callbacks.EarlyStopping(patience=-1),
+    "verbose": lambda: compiled(Dense(1)).fit(X, Y, verbose="loud"),
+    "rate of dropout": lambda: Dropout(1.5),
+    "learning rate": lambda: optimizers.SGD(-0.1),
+    "no number": lambda: optimizers.SGD("0.1"),
+    "NaN": lambda: optimizers.Adam(float("nan")),
+    "momentum": lambda: optimizers.SGD(0.1, momentum=1.5),
+    "beta": lambda: optimizers.Adam(beta_1=1.0),
+    "units": lambda: Dense(2.5),
+    "shuffle": lambda: compiled(Dense(1)).fit(X, Y, shuffle="yes"),
+    "epochs": lambda: compiled(Dense(1)).fit(X, Y, epochs=1.5),
+    "batch_size": lambda: compiled(Dense(1)).fit(X, Y, batch_size=0),
+    "run_eagerly": lambda: refnet.Sequential([Dense(1)]).compile("sgd", "mse", run_eagerly="no"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_arguments_that_make_no_sense(what):
+    with pytest.raises(ArgumentError):
+        WRONG[what]()
+
+
+@pytest.mark.parametrize(
+    "wrong", [X + 1j, X.astype(object), X.astype(str)], ids=["j", "object", "text"]
+)
+def test_what_is_no_number(wrong):
+    model = compiled(Input((3,)), Dense(1))
+    for use in (refnet.tensor, model.predict, model, lambda x: model.fit(x, Y, verbose=0)):
+        with pytest.raises(DTypeError):
+            use(wrong)
+
+
+# -- metrics ---------------------------------------------------------------------------------------
+
+
+def test_accuracy_of_what_may_be_either():
+    with pytest.raises(DTypeError, match=r"shape \(3,\).*binary_accuracy"):
+        metrics.Accuracy()([0, 1, 1], [0.2, 0.9, 0.4])
+
+
+def test_accuracy_of_sequences_of_class_numbers_with_a_last_axis():
+    labels, scores = RNG.integers(0, 4, (2, 3, 1)), RNG.uniform(0, 1, (2, 3, 4))
+    expected = np.mean(scores.argmax(-1) == labels[..., 0])
+    assert metrics.Accuracy()(labels, scores) == pytest.approx(expected)
+
+
+def test_float_labels_are_an_error_that_names_the_loss():
+    with pytest.raises(DTypeError, match="sparse_categorical_crossentropy"):
+        losses.sparse_categorical_crossentropy([0.0, 1.0], [[0.2, 0.8], [0.5, 0.5]])
+
+
+# -- seeds -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_a_mask_is_not_drawn_from_the_numbers_of_a_kernel(seed):
+    refnet.utils.set_random_seed(seed)
+    kernel = Dense(64)
+    kernel.build((None, 64))
+    y = Dropout(0.5, seed=seed)(refnet.tensor(np.ones((64, 64))), training=True).numpy()
+    agree = np.mean((y > 0) == (kernel.get_weights()[0] > 0))
+    assert 0.4 < agree < 0.6
+
+
+# -- tensors ---------------------------------------------------------------------------------------
+
+
+def test_an_empty_axis_is_split():
+    assert [part.shape for part in refnet.zeros((2, 0)).split(3, 1)] == [(2, 0)] * 3
