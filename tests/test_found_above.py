@@ -138,6 +138,12 @@ def test_a_deep_copy_goes_on_where_the_model_was():
         assert not np.array_equal(a, b)
 
 
+def test_weights_start_at_multiples_of_16_numbers():
+    """On a GPU, lines of 64 bytes."""
+    model = refnet.Sequential([Input((3,)), Dense(5), Dense(1)])
+    assert model.parameters.offsets == [0, 16, 32, 48]
+
+
 def test_logs_after_a_batch_are_means_of_the_batches_so_far():
     seen, alone = [], []
 
@@ -290,6 +296,13 @@ def test_float_labels_are_an_error_that_names_the_loss():
         losses.sparse_categorical_crossentropy([0.0, 1.0], [[0.2, 0.8], [0.5, 0.5]])
 
 
+def test_an_example_without_a_weight_weighs_1():
+    metric = metrics.MeanAbsoluteError()
+    metric.update_state([[0.0], [0.0]], [[1.0], [3.0]], sample_weight=[1.0, 3.0])
+    metric.update_state([[0.0]], [[5.0]])
+    assert metric.result() == (1 + 9 + 5) / (1 + 3 + 1)
+
+
 # -- seeds -----------------------------------------------------------------------------------------
 
 
@@ -308,3 +321,11 @@ def test_a_mask_is_not_drawn_from_the_numbers_of_a_kernel(seed):
 
 def test_an_empty_axis_is_split():
     assert [part.shape for part in refnet.zeros((2, 0)).split(3, 1)] == [(2, 0)] * 3
+
+
+def test_one_end_is_enough_to_clip(backend):
+    with refnet.use_backend(backend):
+        x = refnet.tensor([-3.0, 0.5, 3.0])
+    assert x.clip(maximum=2.0).numpy().tolist() == [-3.0, 0.5, 2.0]
+    assert x.clip(minimum=-2.0).numpy().tolist() == [-2.0, 0.5, 3.0]
+    assert x.clip().numpy().tolist() == [-3.0, 0.5, 3.0]
