@@ -12,12 +12,13 @@ from refnet import callbacks, losses, metrics, optimizers
 from refnet.errors import (
     ArgumentError,
     DTypeError,
+    GradientError,
     NotReadyError,
     RefnetError,
     ShapeError,
     UnknownNameError,
 )
-from refnet.layers import Dense, Dropout, Flatten, Input, Layer, PReLU, Reshape
+from refnet.layers import Activation, Dense, Dropout, Flatten, Input, Layer, PReLU, Reshape
 
 RNG = np.random.default_rng(5)
 X, Y = RNG.normal(0, 1, (6, 3)), RNG.normal(0, 1, (6, 1))
@@ -56,6 +57,27 @@ def test_lengths_have_to_be_known(layer, shape):
     with pytest.raises(ShapeError, match="known lengths"):
         layer.ensure_built(shape)
         layer.compute_output_shape(shape)
+
+
+@pytest.mark.parametrize("wrong", ["no", 2, None])
+def test_a_layer_is_trainable_or_not(wrong):
+    with pytest.raises(ArgumentError, match=r"mine: trainable"):
+        Dense(2, name="mine").trainable = wrong
+
+
+def test_what_comes_in_is_what_was_said():
+    model = refnet.Sequential([Input((3,), name="door"), Activation("relu")])
+    with pytest.raises(ShapeError, match=r"door"):
+        model.predict(np.ones((6, 4)))
+    assert model.layers[0].built
+
+
+def test_what_cannot_be_built_is_not_built_by_half():
+    first = Dense(4)
+    with pytest.raises(ShapeError):
+        refnet.Sequential([first, Reshape((3,))]).build((None, 3))
+    assert not first.built
+    assert first.weights == []
 
 
 class Counts(Layer):
@@ -172,6 +194,33 @@ def test_what_does_not_fit_is_found_before_anything_is_built():
     )
     assert "sample_weight" in unbuilt(np.eye(3)[CLASSES], sample_weight=np.ones((6, 3)))
     assert "validation_data is" in unbuilt(np.eye(3)[CLASSES], validation_data=(X, X, X, X))
+
+
+def test_at_most_32_plans_of_a_step_are_kept():
+    model = refnet.Sequential([Input((1,)), Dense(1)])
+    for count in range(1, 41):
+        assert model.predict(np.ones((count, 1)), batch_size=64).shape == (count, 1)
+    (step,) = model._steps.values()
+    assert len(step._plans) == 32
+
+
+def test_the_gradient_of_what_comes_in_is_computed_for_nobody():
+    x = refnet.tensor(X[..., None]).reshape(6, 3)
+    kernel, bias = refnet.Variable(np.ones((3, 2))), refnet.Variable(np.zeros(2))
+    y = refnet.ops.linear(x, kernel, bias)[0]
+    (gradient,) = refnet.gradients(y, [kernel])
+    assert gradient.node.attributes["wrt"] == ("kernel",)
+
+
+def test_a_planned_step_leaves_no_gradient_of_what_was_before(backend):
+    with refnet.use_backend(backend):
+        model = compiled(Input((3,)), Dense(1))
+    w = model.layers[1].kernel
+    for _ in range(3):  # recorded, then planned
+        y = (w * w).sum()
+        model.train_on_batch(X, Y)
+        with pytest.raises(GradientError):
+            refnet.gradients(y, [w])
 
 
 # -- weights of classes ----------------------------------------------------------------------------
@@ -301,6 +350,37 @@ def test_an_example_without_a_weight_weighs_1():
     metric.update_state([[0.0], [0.0]], [[1.0], [3.0]], sample_weight=[1.0, 3.0])
     metric.update_state([[0.0]], [[5.0]])
     assert metric.result() == (1 + 9 + 5) / (1 + 3 + 1)
+
+
+@pytest.mark.parametrize(
+    ("y", "p"), [((4,), (4, 3)), ((4, 3), (4,)), ((4, 2, 1), (4, 3)), ((4,), (4,))]
+)
+def test_functions_from_elsewhere_get_what_does_not_belong_together_as_it_is(y, p):
+    seen = []
+
+    def mine(y_true, y_pred):
+        seen.extend([tuple(y_true.shape), tuple(y_pred.shape)])
+        return 0.0 * y_pred
+
+    metrics.get(mine).update_state(np.ones(y), np.ones(p))
+    assert seen == [y, p]
+
+
+def test_what_is_said_of_shapes_that_do_not_belong_together():
+    with pytest.raises(ShapeError, match=r"mean_squared_error expects an axis of outputs"):
+        losses.mean_squared_error(1.0, 2.0)
+    for y, p in (((4,), (4, 3)), ((2, 3), (2, 3, 4))):
+        with pytest.raises(ShapeError, match="use the sparse loss"):
+            losses.categorical_crossentropy(np.ones(y, int), np.ones(p))
+        with pytest.raises(ShapeError, match=r"got \([0-9, ]+\)$"):
+            losses.categorical_crossentropy(np.ones(y), np.ones(p))
+
+
+def test_labels_of_sequences_are_smoothed_over_the_classes():
+    y, p = np.eye(3)[RNG.integers(0, 3, (4, 2))], RNG.uniform(0.1, 1.0, (4, 2, 3))
+    p /= p.sum(-1, keepdims=True)
+    found = losses.categorical_crossentropy(y, p, label_smoothing=0.3)
+    np.testing.assert_allclose(found, -((0.7 * y + 0.1) * np.log(p)).sum(-1), rtol=1e-6)
 
 
 # -- seeds -----------------------------------------------------------------------------------------
