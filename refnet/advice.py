@@ -6,6 +6,7 @@ purpose. `fit` says each of these sentences once, as a warning.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +47,20 @@ LAYERS: dict[type[Layer], str] = {
 }
 
 
+def warn(model: Sequential, y: Any, said: set[str]) -> None:
+    """Warn of what cannot be learned as it is set up, of nothing that was `said` before."""
+    for sentence in advice(model, y):
+        if sentence not in said:
+            said.add(sentence)
+            warnings.warn(f"{model.name}: {sentence}", UserWarning, stacklevel=3)
+
+
 def advice(model: Sequential, y: np.ndarray[Any, Any]) -> list[str]:
     """What is wrong with learning the targets y, each in a sentence that names layer and remedy."""
     layer, activation = output_of(model)
     found = (*_activation(model, activation), *_targets(model, y), *_threshold(model, activation))
-    return [f"layer {layer!r} {sentence}" for sentence in found]
+    steps = [f"layer {name!r} {sentence}" for name, sentence in _steps(model)]
+    return steps + [f"layer {layer!r} {sentence}" for sentence in found]
 
 
 def output_of(model: Sequential) -> tuple[str, str]:
@@ -62,6 +72,17 @@ def output_of(model: Sequential) -> tuple[str, str]:
         if not (passes or (isinstance(layer, Activation) and name == "identity")):
             return layer.name, "linear" if name == "identity" else name
     return model.layers[-1].name, ""
+
+
+def _steps(model: Sequential) -> Iterator[tuple[str, str]]:
+    """Layers whose slope is 0 everywhere."""
+    for layer in model.flattened():
+        f = layer.activation if isinstance(layer, Dense | Activation) else None
+        if isinstance(f, Op) and f.__name__ == "binary_step":
+            yield (
+                layer.name,
+                "ends with binary_step, whose slope is 0: neither it nor what stands before it learns",
+            )
 
 
 def _activation(model: Sequential, activation: str) -> Iterator[str]:

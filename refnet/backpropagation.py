@@ -46,6 +46,7 @@ def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) ->
     order = recorded([y])
     wanted = {x.key for x in xs if is_float(x.dtype)}
     depends = _depending(order, wanted)
+    _require_constant_targets(order, wanted, depends)
     with absolute_scope("gradients"):
         start = _upstream(y, upstream)
     found: dict[tuple[int, int], Tensor] = {y.key: start}
@@ -102,6 +103,20 @@ def _depending(order: list[Node], wanted: set[tuple[int, int]]) -> set[int]:
                 depends.add(id(node))
                 break
     return depends
+
+
+def _require_constant_targets(
+    order: list[Node], wanted: set[tuple[int, int]], depends: set[int]
+) -> None:
+    """Raise an error if a gradient is asked for that would go through the targets of a cross-entropy."""
+    for node in order:
+        for name, t in zip(node.op.inputs, node.inputs, strict=False):
+            asked = t.key in wanted or (t.node is not None and id(t.node) in depends)
+            if name == "targets" and asked and node.op.primal is None:
+                raise GradientError(
+                    f"{node.op.name}: no gradient flows to the targets: "
+                    "targets.detach() are constants; a loss written with refnet.ops has both gradients"
+                )
 
 
 def _require_gradient(node: Node, found: dict[tuple[int, int], Tensor]) -> None:

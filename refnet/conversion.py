@@ -14,16 +14,20 @@ INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uin
 
 
 def require_range(array: np.ndarray[Any, Any], dtype: str) -> None:
-    """Raise a DTypeError if integers are too large for the integer type they are to be stored in."""
-    if array.dtype.kind in "iu" and dtype in INTEGERS and array.size:
+    """Raise a DTypeError if numbers are too large for the integer type they are to be stored in."""
+    if array.dtype.kind in "iuf" and dtype in INTEGERS and array.size:
         least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
-        for value in (int(array.min()), int(array.max())):
-            if not least <= value <= most:
+        for value in (array.min().item(), array.max().item()):
+            if not least <= value <= most:  # NaN is not
                 raise DTypeError(f"{value} is no {dtype}: these hold {least} to {most}")
 
 
 def as_numbers(values: Any, dtype: str | None) -> np.ndarray[Any, Any]:
     """Nested lists and scalars as an array, Python floats as floatx; anything else is an error."""
+    if np.ma.is_masked(values):
+        raise DTypeError(
+            "a tensor has no mask: values.filled(0) is an array, x[~mask] what is there"
+        )
     given = backends.backend_of(values)
     if given is not None:
         values = given.numpy(values)

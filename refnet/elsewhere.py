@@ -199,6 +199,11 @@ def _explanation(owner: str, name: str, known: Iterable[str], kind: str) -> str:
     return str(unknown_name(f"attribute of {kind}", name, known))
 
 
+def explained(owner: str, name: str) -> bool:
+    """Whether the table has a name, of another library, for an owner."""
+    return any(name in names.split() for names in WORDS.get(owner, {}))
+
+
 def _place(owner: str, name: str) -> str:
     """Where refnet or NumPy has something of this name; "" if nowhere."""
     if owner == "Tensor":

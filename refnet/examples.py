@@ -100,6 +100,8 @@ def examples(
 def _numbers(name: str, values: Any) -> Array:
     if isinstance(values, Tensor):
         return values.numpy()
+    if np.ma.is_masked(values):
+        raise DataError(f"{name} is masked: leave those examples out, or give them sample_weight 0")
     try:
         array = np.asarray(values)
     except ValueError as error:

@@ -17,7 +17,14 @@ import numpy as np
 from refnet import config, pairing
 from refnet.elsewhere import explain
 from refnet.errors import ArgumentError, DataError, DTypeError
-from refnet.naming import class_after, class_around, look_up, require_options, snake_case
+from refnet.naming import (
+    class_after,
+    class_around,
+    look_up,
+    require_function,
+    require_options,
+    snake_case,
+)
 from refnet.ops import TABLE
 from refnet.scope import name_scope
 from refnet.shapes import Shape
@@ -177,6 +184,7 @@ class Loss:
     ) -> None:
         if reduction not in REDUCTIONS:
             raise ArgumentError(f"reduction is one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+        require_function(type(self))
         require_options(type(self), options, LOSSES.values())
         self.reduction = reduction
         self.name = name or snake_case(type(self).__name__)

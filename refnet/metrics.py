@@ -15,7 +15,14 @@ import numpy as np
 from refnet import losses, pairing
 from refnet.elsewhere import explain
 from refnet.errors import DTypeError
-from refnet.naming import class_after, class_around, look_up, require_options, snake_case
+from refnet.naming import (
+    class_after,
+    class_around,
+    look_up,
+    require_function,
+    require_options,
+    snake_case,
+)
 from refnet.ops import TABLE
 from refnet.shapes import Shape
 
@@ -127,6 +134,7 @@ class Metric(Mean):
 
     def __init__(self, name: str | None = None, **options: Any) -> None:
         super().__init__(name or snake_case(type(self).__name__))
+        require_function(type(self))
         require_options(type(self), options, METRICS.values())
         self.options = options
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -14,10 +13,16 @@ from refnet import backend as backends
 from refnet import config, optimizers, pairing
 from refnet import losses as criteria
 from refnet import metrics as measures
-from refnet.advice import advice
+from refnet.advice import warn
 from refnet.arguments import truth, whole_number
 from refnet.callbacks import Callback, Callbacks, History, Logs, loudness, progress
-from refnet.errors import ArgumentError, BackendError, DataError, NotReadyError, unknown_name
+from refnet.errors import (
+    ArgumentError,
+    BackendError,
+    DataError,
+    NotReadyError,
+    unknown_name,
+)
 from refnet.examples import Examples, examples
 from refnet.graph import Graph, placeholder
 from refnet.layers.layer import Layer, Shape
@@ -57,7 +62,7 @@ class Sequential(Layer):
         self._parameters: Parameters | None = None
         self._gathered_at: int | None = None
         self._compiled: tuple[Optimizer, criteria.Loss, list[measures.Metric]] | None = None
-        self._said: set[str] = set()
+        self.said: set[str] = set()
         self._steps: dict[Callable[..., Step], Step] = {}
         self.run_eagerly = False
         self._look_at_settings()
@@ -259,7 +264,7 @@ class Sequential(Layer):
         optimizer.claim(self)
         self._compiled = optimizer, loss, found
         self._look_at_settings()
-        self._steps, self._said = {}, set()
+        self._steps, self.said = {}, set()
 
     def _look_at_settings(self) -> None:
         """Whatever Python reads in a step: of the layers, and of what `compile` was given."""
@@ -286,6 +291,9 @@ class Sequential(Layer):
     def metrics(self) -> list[measures.Metric]:
         """The metrics `compile` was given."""
         return self._ready("metrics")[2]
+
+    def __reduce__(self) -> Any:
+        raise ArgumentError(f"{self.name}: a model is not pickled: get_weights() holds its numbers")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
         """A model of its own: with copies of layers, weights and memory, which it gathers anew."""
@@ -355,7 +363,7 @@ class Sequential(Layer):
         elif validation_split:
             data, validation = data.split(validation_split)
         data = self._weighed_by_class(data, class_weight)
-        self._advise(data)
+        warn(self, data.y, self.said)
         steps = -(-len(data) // batch_size)
         self.stop_training = False
         self.history = History()
@@ -504,14 +512,6 @@ class Sequential(Layer):
             shape = pairing.losses_shape(self.loss.rule, y.shape)
             pairing.require_weights(shape, data.weights.shape)
         return Examples(data.x, y, data.weights)
-
-    def _advise(self, data: Examples) -> None:
-        """Warn of what cannot be learned as it is set up, once after each `compile`."""
-        assert data.y is not None
-        for sentence in advice(self, data.y):
-            if sentence not in self._said:
-                self._said.add(sentence)
-                warnings.warn(f"{self.name}: {sentence}", UserWarning, stacklevel=3)
 
     def _weighed_by_class(
         self, data: Examples, class_weight: Mapping[int, float] | None

@@ -53,6 +53,15 @@ def require_options(kind: type, options: Iterable[str], others: Iterable[type]) 
             raise UnknownNameError(f"{error}{hint}")
 
 
+def require_function(kind: type) -> None:
+    """Raise an error for a loss or metric class that has no function."""
+    if not hasattr(kind, "function"):
+        raise ArgumentError(
+            f"{kind.__name__} has no function: a loss or metric of one's own is a function of (y_true, "
+            "y_pred) that gives one number for each example, and compile() takes it as it is"
+        )
+
+
 def unique_name(kind: str) -> str:
     """First "dense", then "dense_1", "dense_2" ..."""
     count = _used[kind]

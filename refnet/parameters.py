@@ -75,6 +75,16 @@ class Parameters:
             for v, start in zip(self.variables, self.offsets, strict=True)
         ]
 
+    def part(self, vector: Variable, variable: Variable) -> Variable | None:
+        """What a vector that is laid out like θ holds for a variable, in the same memory."""
+        for v, start in zip(self.variables, self.offsets, strict=True):
+            if v is variable:
+                made = Variable(variable, None, vector.name, False, vector.backend)
+                made.value = vector.known()[start : start + v.size].reshape(v.shape)
+                made.overlaps = (vector,)
+                return made
+        return None
+
     def _make_views(self) -> None:
         _must_make_views(self.theta.backend)
         theta = self.theta.known()

@@ -17,7 +17,7 @@ class L1L2:
     proportion to its size (none becomes large). Goodfellow et al. (2016), section 7.1.
     """
 
-    l1, l2 = Number(), Number()
+    l1, l2 = Number(least=0), Number(least=0)
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
         self.l1, self.l2 = l1, l2

@@ -24,7 +24,7 @@ import numpy as np
 from refnet import backend as backends
 from refnet.backend import Array, Backend
 from refnet.comparison import Comparison, compare
-from refnet.conversion import require_range
+from refnet.conversion import INTEGERS, require_range
 from refnet.errors import (
     ArgumentError,
     DTypeError,
@@ -234,10 +234,10 @@ class Session:
             array = np.asarray(value)
         except ValueError as error:
             raise ShapeError(f"{t.name!r} was fed ragged lists: {error}") from error
-        empty_list = array.size == 0 and not isinstance(value, np.ndarray)
-        if array.dtype.kind not in "biuf" or not (
-            castable(str(array.dtype), t.dtype) or empty_list
-        ):
+        of_python = not isinstance(value, (np.ndarray, np.generic))  # of no type, as they are whole
+        whole = array.size == 0 or (array.dtype.kind in "iu" and t.dtype in INTEGERS)
+        fits = castable(str(array.dtype), t.dtype) or (of_python and whole)
+        if array.dtype.kind not in "biuf" or not fits:
             raise DTypeError(f"{t.name!r} expects {t.dtype}, was fed {array.dtype}")
         try:
             require_range(array, t.dtype)

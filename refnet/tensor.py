@@ -24,7 +24,7 @@ import numpy as np
 from refnet import backend as backends
 from refnet import config, numpy_functions
 from refnet.backend import Array, Backend
-from refnet.conversion import as_numbers
+from refnet.conversion import INTEGERS, as_numbers
 from refnet.errors import (
     ArgumentError,
     BackendError,
@@ -329,15 +329,19 @@ def tensor(
 ) -> Tensor:
     """A new tensor with these values, on the current backend unless another is named.
 
-    Python floats become `config.floatx()`; arrays keep their type unless `dtype` is given.
+    Python floats become `config.floatx()`; arrays keep their type unless `dtype` is given. A list of
+    tensors is stacked, and gradients flow back through it.
     """
     there = backends.get(backend)
     dtype = None if dtype is None else config.dtype_name(dtype)
+    if isinstance(values, (list, tuple)) and any(isinstance(x, Tensor) for x in values):
+        stacked: Tensor = TABLE["stack"](*values)
+        return stacked if dtype is None else TABLE["cast"](stacked, dtype=dtype)
     if isinstance(values, Tensor):
         if step_inputs.get() is not None and values.backend is there:
             _warn_of_reading(values)
         values = values.known() if values.backend is there else values.numpy()
-    if type(values) is there.array_type:
+    if type(values) is there.array_type and dtype not in INTEGERS:
         config.dtype_name(there.dtype(values))  # a DTypeError for what is no number: complex, text
         made = there.array(values, dtype)
     else:

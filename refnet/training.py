@@ -12,6 +12,7 @@ batch, needs ``compile(..., run_eagerly=True)``: every step runs as the first on
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from refnet.backend import Array
 from refnet.backpropagation import gradients
+from refnet.errors import GradientError
 from refnet.ops import TABLE
 from refnet.parameters import Parameters
 from refnet.plan import Plan
@@ -133,11 +135,28 @@ def training_step(model: Sequential) -> Step:
         parameters, optimizer = model.parameters, model.optimizer
         if parameters is not None:
             one = tensor(1.0, loss.dtype, backend=model.backend)
-            g = parameters.pack(gradients(loss, parameters.variables, upstream=one))
-            optimizer.update(parameters.theta, g, rate, t)
+            found = gradients(loss, parameters.variables, upstream=one)
+            _require_gradients(model, parameters.variables, found)
+            optimizer.update(parameters.theta, parameters.pack(found), rate, t)
         return outputs
 
     return Step(model, record, trains=True)
+
+
+def _require_gradients(
+    model: Sequential, variables: Sequence[Variable], found: Sequence[Tensor | None]
+) -> None:
+    """Raise an error if the loss gives no weight a gradient; warn, once, of those without one."""
+    without = [v.name for v, g in zip(variables, found, strict=True) if g is None]
+    sentence = (
+        f"{model.name}: the loss gives no gradient to {', '.join(without)}: a function with steps, a "
+        "value that Python has read, or detach() is on the way, or nothing depends on it"
+    )
+    if len(without) == len(variables):
+        raise GradientError(sentence)
+    if without and sentence not in model.said:
+        model.said.add(sentence)
+        warnings.warn(sentence, UserWarning, stacklevel=2)
 
 
 def weight_gradients(model: Sequential, x: Any, y: Any) -> list[np.ndarray[Any, Any]]:

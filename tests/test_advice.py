@@ -77,6 +77,10 @@ WRONG = {
         *(CLASSES, losses.SparseCategoricalCrossentropy(**SCORES), None),
         ["'soft' ends with softmax", "applies softmax once more"],
     ),
+    "a slope of 0": (
+        *([Activation("binary_step", name="last")], YES[:, None] * np.ones(4), "mse", None),
+        ["'last' ends with binary_step", "slope is 0"],
+    ),
     "-1 and +1": (
         *([Dense(1, "sigmoid", name="last")], 2.0 * YES - 1, "binary_crossentropy", None),
         ["from -1 to 1", "(y + 1) / 2"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -409,3 +410,196 @@ def test_one_end_is_enough_to_clip(backend):
     assert x.clip(maximum=2.0).numpy().tolist() == [-3.0, 0.5, 2.0]
     assert x.clip(minimum=-2.0).numpy().tolist() == [-2.0, 0.5, 3.0]
     assert x.clip().numpy().tolist() == [-3.0, 0.5, 3.0]
+
+
+# -- optimizers ------------------------------------------------------------------------------------
+
+
+def fitted(model):
+    model.fit(X, Y, 6, verbose=0)
+
+
+def by_hand(model, backend="numpy"):
+    weights = model.trainable_weights
+    found = refnet.gradients(model.loss(Y, model(X)), weights)
+    model.optimizer.apply_gradients(zip(found, weights, strict=True))
+
+
+def looked_at(model):
+    assert model.parameters.size
+
+
+def frozen(model):
+    model.layers[1].trainable = False
+
+
+def thawed(model):
+    model.layers[1].trainable = True
+
+
+def moved(model):
+    model.to("loopback")
+
+
+ORDERS = [
+    (fitted, by_hand), (by_hand, fitted), (fitted, by_hand, fitted, by_hand),
+    (looked_at, by_hand, fitted),
+    (fitted, frozen, by_hand, fitted, thawed, by_hand, fitted), (fitted, moved, by_hand, fitted),
+    (fitted, copy.deepcopy, by_hand, fitted),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", ["momentum", "adam", "rmsprop"])
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: "-".join(f.__name__ for f in order))
+def test_a_step_by_hand_and_a_step_of_fit_keep_one_memory(order, rule):
+    """Whoever takes the steps: the same as if fit had taken all of them."""
+    kinds = {"momentum": lambda: optimizers.SGD(0.1, momentum=0.9), "adam": lambda: optimizers.Adam(0.1),
+             "rmsprop": lambda: optimizers.RMSprop(0.1)}  # fmt: skip
+
+    def trained(order):
+        refnet.utils.set_random_seed(3)
+        model = compiled(Input((3,)), Dense(4, "tanh"), Dense(1), optimizer=kinds[rule]())
+        for step in order:
+            step(model)
+        return model
+
+    found = trained(order)
+    expected = trained([fitted if step is by_hand else step for step in order])
+    assert found.optimizer.iterations == expected.optimizer.iterations
+    for w, right in zip(found.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_allclose(w, right, rtol=2e-5, atol=1e-6)
+
+
+def test_apply_gradients_takes_pairs_of_gradients_and_variables():
+    w, optimizer = refnet.Variable([1.0, 2.0]), optimizers.SGD(0.5)
+    g = np.ones(2, "float32")
+    for wrong in (
+        [(w, g)],
+        [(g, g)],
+        [(g, refnet.tensor([1.0, 2.0]))],
+        (g, w),
+        [g],
+        [(g, w), (g, None)],
+    ):
+        with pytest.raises(ArgumentError, match="sgd: apply_gradients"):
+            optimizer.apply_gradients(wrong)
+    assert w.numpy().tolist() == [1.0, 2.0] and optimizer.iterations == 0
+    optimizer.apply_gradients(zip([g], [w], strict=True))
+    assert w.numpy().tolist() == [0.5, 1.5]
+
+
+def test_names_of_elsewhere_are_not_set_either():
+    with pytest.raises(AttributeError, match=r"learning_rate = 0\.01"):
+        optimizers.SGD(0.5).lr = 0.1
+
+
+def test_a_weight_is_assigned_and_not_replaced():
+    layer = Dense(2)
+    layer.build((None, 3))
+    with pytest.raises(ArgumentError, match=r"kernel\.assign"):
+        layer.kernel = np.ones((3, 2))
+    layer.kernel = layer.kernel
+
+
+def step(x):
+    return refnet.ops.sign(x)
+
+
+def test_what_gets_no_gradient_is_said():
+    model = compiled(Input((3,)), Dense(2, step), Dense(1))
+    with pytest.warns(UserWarning, match=r"no gradient to .*kernel.*bias") as said:
+        model.fit(X, Y, epochs=3, batch_size=4, verbose=0)
+    assert len(said) == 1
+    for last in (step, lambda x: refnet.tensor(np.asarray(x.detach()))):
+        model = refnet.Sequential([Input((3,)), Dense(1, last)])
+        model.compile("sgd", "mse", run_eagerly=True)
+        before = model.get_weights()
+        with pytest.raises(GradientError, match="no gradient"):
+            model.fit(X, Y, verbose=0)
+        for w, right in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(w, right)
+        assert model.optimizer.iterations == 0
+
+
+@pytest.mark.parametrize("loss", [losses.BinaryCrossentropy, losses.CategoricalCrossentropy])
+def test_no_gradient_is_lost_in_the_targets_of_a_cross_entropy(loss):
+    z, t = refnet.Variable(RNG.normal(0, 1, (2, 3))), refnet.tensor(RNG.uniform(0, 1, (2, 3)))
+    p = refnet.activations.softmax(z)
+    for targets, wanted in ((p, z), (t, t)):
+        with pytest.raises(GradientError, match=r"targets\.detach"):
+            refnet.gradients(loss(from_logits=True)(targets, z), wanted)
+    assert refnet.gradients(loss(from_logits=True)(p.detach(), z), z).shape == (2, 3)
+
+
+# -- numbers that are taken for others -------------------------------------------------------------
+
+
+def test_numbers_that_a_type_does_not_hold():
+    for make in (
+        lambda: refnet.full((2,), 300, "uint8"), lambda: refnet.tensor([300.0], "uint8"),
+        lambda: refnet.tensor(np.array([300]), "uint8"), lambda: refnet.tensor([-1], "uint8"),
+        lambda: refnet.tensor([np.nan], "int32"), lambda: refnet.Variable(1e20, "int64"),
+    ):  # fmt: skip
+        with pytest.raises(DTypeError):
+            make()
+    assert refnet.full((2,), 200, "uint8").numpy().tolist() == [200, 200]
+
+
+def test_a_mask_is_not_ignored():
+    masked = np.ma.masked_array(X, X > 0)
+    model = compiled(Input((3,)), Dense(1))
+    for use in (refnet.tensor, model.predict, lambda x: model.fit(x, Y, verbose=0)):
+        with pytest.raises(RefnetError, match="mask"):
+            use(masked)
+    assert refnet.tensor(np.ma.masked_array([1.0, 2.0])).numpy().tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("wrong", [1j, "1.5", None])
+def test_weights_are_numbers(wrong):
+    model = refnet.Sequential([Input((3,)), Dense(1)])
+    before = model.get_weights()
+    with pytest.raises(DTypeError, match="kernel"):
+        model.set_weights([np.full((3, 1), wrong), np.zeros(1)])
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+
+
+def test_a_list_of_tensors_keeps_its_history():
+    x = refnet.Variable(2.0)
+    y = refnet.tensor([x, 3.0 * x, 1.0])
+    assert y.numpy().tolist() == [2.0, 6.0, 1.0]
+    assert refnet.gradients(y, x).numpy() == 4.0
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint32", "int8", "int64"])
+def test_placeholders_of_integers_take_lists(dtype):
+    with refnet.Graph() as graph:
+        p = refnet.placeholder((None,), dtype)
+        y = p + 1
+    session = refnet.Session(graph)
+    assert session.run(y, {p: [3, 0, 1]}).tolist() == [4, 1, 2]
+    for wrong in ([2**70], [0.5], np.float32([1, 2])):
+        with pytest.raises(RefnetError):
+            session.run(y, {p: wrong})
+
+
+# -- what is open, what is not there ---------------------------------------------------------------
+
+
+def test_an_open_length_takes_any():
+    model = refnet.Sequential([Input((None, 3)), Dense(2)])
+    for n in (7, 5):
+        assert model.predict(np.ones((2, n, 3))).shape == (2, n, 2)
+    with pytest.raises(ShapeError, match=r"\(batch, None, 3\)"):
+        model.predict(np.ones((2, 7, 4)))
+
+
+@pytest.mark.parametrize("base", [losses.Loss, metrics.Metric])
+def test_a_class_without_a_function(base):
+    kind = type("Mine", (base,), {})
+    with pytest.raises(ArgumentError, match=r"Mine has no function.*compile\(\)"):
+        kind()
+
+
+def test_models_are_copied_and_not_pickled():
+    with pytest.raises(ArgumentError, match="get_weights"):
+        pickle.dumps(refnet.Sequential([Dense(1)]))

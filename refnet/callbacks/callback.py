@@ -16,7 +16,8 @@ Logs = dict[str, float]
 class Callback:
     """Override any hook. `logs` holds the loss and the metrics so far; `self.model` is the model.
 
-    Setting ``self.model.stop_training = True`` ends training after the current epoch.
+    Setting ``self.model.stop_training = True`` ends training after the current epoch, or
+    after the batch at whose end it was set.
     """
 
     model: Sequential

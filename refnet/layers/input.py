@@ -7,6 +7,7 @@ from typing import Any
 
 from refnet.errors import ArgumentError
 from refnet.layers.layer import Layer
+from refnet.shapes import agree
 
 
 class Input(Layer):
@@ -27,7 +28,7 @@ class Input(Layer):
 
     def check_input(self, shape: tuple[int | None, ...]) -> None:
         assert self.input_shape is not None
-        if shape[1:] != self.input_shape[1:]:
+        if not agree(shape[1:], self.input_shape[1:]):
             expected = ", ".join(["batch", *map(str, self.input_shape[1:])])
             raise self.wrong_shape(f"({expected})", shape)
 

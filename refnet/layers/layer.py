@@ -11,9 +11,11 @@ import numpy as np
 
 from refnet import config, initializers, regularizers
 from refnet.arguments import truth
+from refnet.conversion import as_numbers
 from refnet.elsewhere import Explained
-from refnet.errors import ArgumentError, DTypeError, NotReadyError, ShapeError
+from refnet.errors import ArgumentError, DTypeError, NotReadyError, RefnetError, ShapeError
 from refnet.naming import snake_case, unique_name
+from refnet.promotion import castable
 from refnet.scope import name_scope, writes_of
 from refnet.tensor import Tensor, tensor
 from refnet.variable import Variable
@@ -57,6 +59,14 @@ class Layer(Explained):
         self._state: list[Variable] = []
         self._penalties: list[tuple[regularizers.Regularizer, Variable]] = []
         self._takes_training = "training" in inspect.signature(self.call).parameters
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        there = vars(self).get(name)
+        if isinstance(there, Variable) and there is not value and there in self._weights:
+            raise ArgumentError(
+                f"{type(self).__name__} {self.name!r}: {name} is a weight, changed by {name}.assign(...)"
+            )
+        super().__setattr__(name, value)
 
     # -- what a subclass says ------------------------------------------------------------------
 
@@ -298,8 +308,11 @@ def assign_all(owner: str, variables: Sequence[Variable], values: Sequence[Any])
                 f"{owner}: {variable.name!r} has its value in a session: session.assign sets it there"
             )
         try:
-            arrays.append(np.asarray(value, variable.dtype))
-        except (TypeError, ValueError) as error:
+            array = as_numbers(value, None)
+            if not castable(str(array.dtype), variable.dtype):
+                raise DTypeError(f"it holds {variable.dtype}, got {array.dtype}")
+            arrays.append(array.astype(variable.dtype, copy=False))
+        except (TypeError, ValueError, RefnetError) as error:
             raise DTypeError(f"{owner}: weight {variable.name!r} cannot be set: {error}") from error
         if arrays[-1].shape != variable.shape:
             raise ShapeError(

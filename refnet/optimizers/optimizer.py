@@ -10,7 +10,7 @@ import numpy as np
 
 from refnet.arguments import Number, number
 from refnet.backpropagation import gradients
-from refnet.elsewhere import Explained
+from refnet.elsewhere import Explained, explained
 from refnet.errors import (
     ArgumentError,
     BackendError,
@@ -69,6 +69,11 @@ class Optimizer(Explained):
         self.iterations = 0
         self.memory: dict[Variable, list[Variable]] = {}
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if explained("Optimizer", name):
+            getattr(self, name)  # raises an error that says what it is called here
+        super().__setattr__(name, value)
+
     @property
     def learning_rate(self) -> float:
         """η, the size of the steps. May be set at any time."""
@@ -121,7 +126,21 @@ class Optimizer(Explained):
         model_of[self] = weakref.ref(model)
 
     def apply_gradients(self, pairs: Sequence[tuple[Any, Variable]]) -> None:
-        """Take one step: update each variable by its gradient, given as (gradient, variable) pairs."""
+        """Take one step: update each variable by its gradient, given as (gradient, variable) pairs.
+
+        Whatever is given is updated, whether it is `trainable` or not.
+        """
+        pairs = list(pairs)
+        for pair in pairs:
+            if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
+                raise ArgumentError(
+                    f"{self.name}: apply_gradients takes pairs [(gradient, variable), ...], got {pair!r}"
+                )
+            if not isinstance(pair[1], Variable):
+                raise ArgumentError(
+                    f"{self.name}: apply_gradients changes variables, the second of each pair: "
+                    f"refnet.Variable(values) makes one, got {type(pair[1]).__name__}"
+                )
         pairs = [(self._fitting(g, variable), variable) for g, variable in pairs]
         for g, variable in pairs:
             if g.value is None or variable.value is None:
@@ -188,10 +207,20 @@ class Optimizer(Explained):
 
     def update(self, variable: Variable, g: Tensor, rate: Tensor, t: Tensor) -> Tensor:
         """Apply the rule: variable and memory are overwritten. Returns what the op made of θ."""
-        self.build([variable])
         counted = [t] if "t" in self.rule.inputs else []
-        made = self.rule(variable, g, *self.memory[variable], rate, *counted, **self.attributes)
+        made = self.rule(variable, g, *self._memory_of(variable), rate, *counted, **self.attributes)
         return made[0] if isinstance(made, tuple) else made
+
+    def _memory_of(self, variable: Variable) -> list[Variable]:
+        """The rule's memory for a variable: of a weight of the model, its part of the memory for θ."""
+        model = model_of[self]() if self in model_of else None
+        parameters = None if model is None or graph_in_use.get() else model._parameters
+        if parameters is not None and parameters.part(parameters.theta, variable) is not None:
+            self.build([parameters.theta])
+            parts = [parameters.part(slot, variable) for slot in self.memory[parameters.theta]]
+            return [part for part in parts if part is not None]
+        self.build([variable])
+        return self.memory[variable]
 
     def _fitting(self, g: Any, variable: Variable) -> Tensor:
         """The gradient as a tensor of the variable's shape, type and backend, or a clear error."""
