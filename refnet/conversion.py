@@ -41,6 +41,8 @@ def as_numbers(values: Any, dtype: str | None) -> np.ndarray[Any, Any]:
         require_range(array, dtype)
     if array.dtype.kind not in "biuf":
         raise DTypeError(f"a tensor holds numbers, got {type(values).__name__} of {array.dtype}")
+    config.dtype_name(array.dtype)  # a DTypeError for long doubles
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if (
         dtype is None
         and array.dtype.kind == "f"

@@ -33,7 +33,18 @@ def class_around(
     for kind in known.values():
         if getattr(kind, "function", None) is plain:
             return kind
-    return make(function)
+    return make(function if hasattr(function, "__name__") else _named(function))
+
+
+def _named(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An object that is called, such as a `functools.partial`, as a function with a name."""
+
+    def call(y_true: Any, y_pred: Any) -> Any:
+        return function(y_true, y_pred)
+
+    within = getattr(function, "func", None)
+    call.__name__ = getattr(within, "__name__", snake_case(type(function).__name__))
+    return call
 
 
 def options_of(kind: type) -> list[str]:

@@ -341,8 +341,11 @@ def tensor(
         if step_inputs.get() is not None and values.backend is there:
             _warn_of_reading(values)
         values = values.known() if values.backend is there else values.numpy()
-    if type(values) is there.array_type and dtype not in INTEGERS:
-        config.dtype_name(there.dtype(values))  # a DTypeError for what is no number: complex, text
+    if (
+        type(values) is there.array_type
+        and there.dtype(values) in config.DTYPES
+        and dtype not in INTEGERS
+    ):
         made = there.array(values, dtype)
     else:
         made = there.array(as_numbers(values, dtype), dtype)

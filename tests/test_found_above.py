@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 
 import numpy as np
@@ -603,3 +604,58 @@ def test_a_class_without_a_function(base):
 def test_models_are_copied_and_not_pickled():
     with pytest.raises(ArgumentError, match="get_weights"):
         pickle.dumps(refnet.Sequential([Dense(1)]))
+
+
+TRITON = pytest.mark.triton
+
+
+@pytest.mark.parametrize(
+    ("dtype", "backend"),
+    [
+        ("float16", "numpy"),
+        pytest.param("float16", "triton", marks=TRITON),
+        pytest.param("bfloat16", "triton", marks=TRITON),
+    ],
+)
+def test_steps_are_counted_beyond_what_a_half_type_holds(dtype, backend):
+    with refnet.use_backend(backend), refnet.Graph() as graph:
+        w = refnet.Variable([0.0], dtype, name="w")
+        train = optimizers.Adam(1e-3).minimize(w.sum())
+    session = refnet.Session(graph, backend)
+    session.assign("adam/iterations", 2048.0)
+    session.run(train)
+    assert session.run("adam/iterations") == 2049
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">i4"])
+def test_bytes_in_the_other_order(dtype, backend):
+    values = np.array([1, 2], dtype)
+    with refnet.use_backend(backend):
+        x = refnet.tensor(values)
+    assert x.dtype == values.dtype.name
+    y = (x.astype("float32") if dtype == ">i4" else x) ** 2
+    assert y.numpy().tolist() == [1.0, 4.0]
+    if dtype != ">i4":
+        assert refnet.gradients(y, x).numpy().tolist() == [2.0, 4.0]
+
+
+def test_long_doubles_are_no_type_of_numbers_here():
+    for values in (np.longdouble(1), np.ones(2, np.longdouble)):
+        if values.dtype.itemsize > 8:
+            with pytest.raises(DTypeError, match="a type of numbers"):
+                refnet.tensor(values)
+
+
+class Squares:
+    def __call__(self, y_true, y_pred):
+        return ((y_true - y_pred) ** 2).mean(axis=-1)
+
+
+@pytest.mark.parametrize("loss", [Squares(), functools.partial(losses.mean_squared_error)])
+def test_what_is_called_is_a_loss_and_a_metric(loss):
+    model, plain = (
+        compiled(Input((3,)), Dense(1, kernel_initializer="ones"), loss=f, found=[f])
+        for f in (loss, "mse")
+    )
+    assert model.train_on_batch(X, Y) == pytest.approx(plain.train_on_batch(X, Y), rel=1e-6)
+    assert model.metrics[0].name in ("squares", "mean_squared_error")

@@ -90,7 +90,8 @@ class Optimizer(Explained):
             if variable not in self.memory:
                 self.memory[variable] = [
                     Variable(
-                        np.zeros(variable.shape, variable.dtype),
+                        np.zeros(variable.shape),
+                        variable.dtype,
                         name=f"{owner}{variable.name or 'variable'}/{state}",
                         trainable=False,
                         backend=variable.backend,
@@ -189,9 +190,10 @@ class Optimizer(Explained):
         pairs = list(zip(gradients(loss, variables), variables, strict=True))
         with graph, name_scope(self.name):
             pairs = [(self._fitting(g, variable), variable) for g, variable in pairs]
-            count = Variable(0.0, loss.dtype, "iterations", trainable=False)
+            kind = _countable(loss.dtype)
+            count = Variable(0.0, kind, "iterations", trainable=False)
             t = count.assign_add(1.0)
-            rate = Variable(self.learning_rate, loss.dtype, "learning_rate", trainable=False)
+            rate = Variable(self.learning_rate, kind, "learning_rate", trainable=False)
             updates = [self.update(variable, g, rate, t) for g, variable in pairs]
         keys = {v.key for v in read}
         also = [u for u in graph.updates if u.node and u.node.inputs[0].key in keys]
@@ -199,7 +201,7 @@ class Optimizer(Explained):
 
     def step_inputs(self, variable: Variable) -> tuple[Tensor, Tensor]:
         """(η, t) of the current step, as tensors beside the variable."""
-        dtype, backend = variable.dtype, variable.backend
+        dtype, backend = _countable(variable.dtype), variable.backend
         return (
             tensor(self.learning_rate, dtype, backend=backend),
             tensor(float(self.iterations), dtype, backend=backend),
@@ -242,3 +244,8 @@ class Optimizer(Explained):
     def __repr__(self) -> str:
         given = {"learning_rate": self.learning_rate, **self.attributes}
         return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in given.items())})"
+
+
+def _countable(dtype: str) -> str:
+    """The type for a step's number and rate: half types end counting at 2048, or at 256."""
+    return dtype if dtype in ("float32", "float64") else "float32"
