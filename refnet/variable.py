@@ -19,8 +19,9 @@ from refnet.tensor import Node, Tensor, apply, clock, tensor
 class Variable(Tensor):
     """A tensor whose value changes: a weight, a counter, a running mean.
 
-    `trainable` says whether an optimizer may change it. A variable made within ``with graph:`` has
-    its value in a session: it waits, and `initial` is what each session starts it from.
+    `trainable` says whether training changes it: `fit`, and `minimize` where no variables are given. A
+    variable made within ``with graph:`` has its value in a session: it waits, and `initial` is what each
+    session starts it from.
 
     Examples
     --------
