@@ -293,7 +293,9 @@ class Sequential(Layer):
         return self._ready("metrics")[2]
 
     def __reduce__(self) -> Any:
-        raise ArgumentError(f"{self.name}: a model is not pickled: get_weights() holds its numbers")
+        raise ArgumentError(
+            f"{self.name}: a model is not pickled: copy.deepcopy copies it, get_weights() its numbers"
+        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
         """A model of its own: with copies of layers, weights and memory, which it gathers anew."""
