@@ -168,7 +168,7 @@ def binary(draw: Callable[..., Make] = normal) -> Cases:
     tests = (
         Case("points", constant(*grid)),
         Case("points of one shape", constant(*_pairs(POINTS[~subnormal]))),
-        Case("extremes", constant(*_pairs(np.array([0.0, 1.0, -0.5, *EXTREMES])))),
+        Case("extremes", constant(*_pairs(np.array([0.0, 1.0, -1.0, *EXTREMES])))),
         Case("same shape", draw((7, 31), (7, 31)), smooth=True),
         Case("row", draw((6, 17), (17,)), smooth=True),
         Case("column", draw((6, 17), (6, 1)), smooth=True),

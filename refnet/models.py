@@ -16,13 +16,7 @@ from refnet import metrics as measures
 from refnet.advice import warn
 from refnet.arguments import truth, whole_number
 from refnet.callbacks import Callback, Callbacks, History, Logs, loudness, progress
-from refnet.errors import (
-    ArgumentError,
-    BackendError,
-    DataError,
-    NotReadyError,
-    unknown_name,
-)
+from refnet.errors import ArgumentError, BackendError, DataError, NotReadyError, unknown_name
 from refnet.examples import Examples, examples
 from refnet.graph import Graph, placeholder
 from refnet.layers.layer import Layer, Shape
