@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,55 @@ def one_of(what: str, value: Any, options: Sequence[Any]) -> Any:
     return value
 
 
-class Number:
-    """An attribute that is a number within a range: checked whenever it is set.
+class Checked:
+    """An attribute that is checked whenever it is set.
+
+    `check(what, value)` returns what is kept, or raises an error that begins with `what`. What is
+    `fixed` is read when a thing is built, and refused afterwards, when it would change nothing.
+
+    >>> class Tower:
+    ...     built = False
+    ...     floors = Checked(whole_number, fixed=True)
+    >>> tower = Tower()
+    >>> tower.floors, tower.built = 3, True
+    >>> tower.floors = 4
+    Traceback (most recent call last):
+    refnet.errors.ArgumentError: Tower: floors is 3 since it was built: to change it, make another one
+    """
+
+    def __init__(self, check: Callable[[str, Any], Any], fixed: bool = False) -> None:
+        self.check, self.fixed = check, fixed
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, thing: Any, owner: type | None = None) -> Any:
+        if thing is None:
+            return self
+        try:
+            return self.kept(thing)[self.name]
+        except KeyError:
+            raise AttributeError(f"{self._what(thing)} is not set yet") from None
+
+    def __set__(self, thing: Any, value: Any) -> None:
+        what, kept = self._what(thing), self.kept(thing)
+        if self.fixed and thing.built:
+            raise ArgumentError(
+                f"{what} is {kept[self.name]!r} since it was built: to change it, make another one"
+            )
+        kept[self.name] = self.check(what, value)
+
+    def kept(self, thing: Any) -> dict[str, Any]:
+        """Where the value is kept."""
+        return vars(thing)
+
+    def _what(self, thing: Any) -> str:
+        name = vars(thing).get("name")
+        return f"{type(thing).__name__}{f' {name!r}' if name else ''}: {self.name}"
+
+
+class Number(Checked):
+    """An attribute that is a number within a range.
 
     >>> class Spring:
     ...     stiffness = Number(least=0)
@@ -79,19 +127,11 @@ class Number:
     """
 
     def __init__(self, least: float = -math.inf, most: float = math.inf, below: float = math.inf):
-        self.least, self.most, self.below = least, most, below
+        super().__init__(partial(number, least=least, most=most, below=below))
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
 
-    def __get__(self, thing: Any, owner: type | None = None) -> Any:
-        return self if thing is None else self.kept(thing)[self.name]
+class Named(Checked):
+    """An attribute given by name or as an object: `get` finds what is meant."""
 
-    def __set__(self, thing: Any, value: Any) -> None:
-        name = getattr(thing, "name", "")
-        what = f"{type(thing).__name__}{f' {name!r}' if name else ''}: {self.name}"
-        self.kept(thing)[self.name] = number(what, value, self.least, self.most, self.below)
-
-    def kept(self, thing: Any) -> dict[str, Any]:
-        """Where the number is kept."""
-        return vars(thing)
+    def __init__(self, get: Callable[[Any], Any], fixed: bool = False) -> None:
+        super().__init__(lambda what, value: get(value), fixed)

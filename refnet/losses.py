@@ -17,14 +17,7 @@ import numpy as np
 from refnet import config, pairing
 from refnet.elsewhere import explain
 from refnet.errors import ArgumentError, DataError, DTypeError
-from refnet.naming import (
-    class_after,
-    class_around,
-    look_up,
-    require_function,
-    require_options,
-    snake_case,
-)
+from refnet.naming import WithOptions, class_after, class_around, look_up, snake_case
 from refnet.ops import TABLE
 from refnet.scope import name_scope
 from refnet.shapes import Shape
@@ -162,7 +155,7 @@ def _outdated(node: Node) -> bool:
     return any(read & {v, *v.overlaps} for n in later for v in n.written)
 
 
-class Loss:
+class Loss(WithOptions):
     """A loss function with a reduction over the batch.
 
     Parameters
@@ -176,7 +169,6 @@ class Loss:
     the mean of these sums (weighted by the sizes of the batches), which grows with the batch size.
     """
 
-    function: ClassVar[Function]
     rule: ClassVar[pairing.Rule] = pairing.TARGETS
 
     def __init__(
@@ -184,11 +176,9 @@ class Loss:
     ) -> None:
         if reduction not in REDUCTIONS:
             raise ArgumentError(f"reduction is one of {', '.join(REDUCTIONS)}, got {reduction!r}")
-        require_function(type(self))
-        require_options(type(self), options, LOSSES.values())
+        self._take(options, LOSSES.values())
         self.reduction = reduction
         self.name = name or snake_case(type(self).__name__)
-        self.options = options
 
     def per_example(self, y_true: Any, y_pred: Any) -> Any:
         """One loss for each example."""

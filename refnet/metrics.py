@@ -15,14 +15,7 @@ import numpy as np
 from refnet import losses, pairing
 from refnet.elsewhere import explain
 from refnet.errors import DTypeError
-from refnet.naming import (
-    class_after,
-    class_around,
-    look_up,
-    require_function,
-    require_options,
-    snake_case,
-)
+from refnet.naming import WithOptions, class_after, class_around, look_up, snake_case
 from refnet.ops import TABLE
 from refnet.shapes import Shape
 
@@ -109,7 +102,7 @@ class Means:
         return {mean.name: mean.result() for mean in self.means}
 
 
-class Metric(Mean):
+class Metric(WithOptions, Mean):
     """The running mean of a function of (y_true, y_pred) that gives one number for each example.
 
     Parameters
@@ -129,14 +122,11 @@ class Metric(Mean):
     0.75
     """
 
-    function: ClassVar[Function]
     rule: ClassVar[pairing.Rule] = pairing.FREE
 
     def __init__(self, name: str | None = None, **options: Any) -> None:
+        self._take(options, METRICS.values())
         super().__init__(name or snake_case(type(self).__name__))
-        require_function(type(self))
-        require_options(type(self), options, METRICS.values())
-        self.options = options
 
     def per_example(self, y_true: Any, y_pred: Any) -> Any:
         """One number for each example."""

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from refnet.errors import ArgumentError, UnknownNameError, unknown_name
 
@@ -47,9 +47,29 @@ def _named(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def options_of(kind: type) -> list[str]:
-    """What the function of a class takes besides y_true and y_pred."""
-    return list(inspect.signature(kind.function).parameters)[2:]  # type: ignore[attr-defined]
+def options_of(kind: type) -> dict[str, Any]:
+    """What the function of a class takes besides y_true and y_pred, with the defaults."""
+    parameters = list(inspect.signature(kind.function).parameters.values())  # type: ignore[attr-defined]
+    return {p.name: p.default for p in parameters[2:]}
+
+
+class WithOptions:
+    """A loss or a metric around a function, whose options are attributes: loss.label_smoothing."""
+
+    function: ClassVar[Callable[..., Any]]
+
+    def _take(self, options: Mapping[str, Any], others: Iterable[type]) -> None:
+        """Check the options, and keep them beside the defaults of the others."""
+        require_function(type(self))
+        require_options(type(self), options, others)
+        for name, value in {**options_of(type(self)), **options}.items():
+            if value is not inspect.Parameter.empty:
+                setattr(self, name, value)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options as they are now."""
+        return {name: getattr(self, name) for name in options_of(type(self)) if hasattr(self, name)}
 
 
 def require_options(kind: type, options: Iterable[str], others: Iterable[type]) -> None:

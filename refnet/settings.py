@@ -6,7 +6,6 @@ number in an attribute, and stands in a recorded step as it was. `Settings` noti
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import operator
 import types
@@ -113,7 +112,7 @@ class Settings:
         elif isinstance(x, Layer):
             yield from self._parts(x._contents())
         elif isinstance(x, Metric):  # its other attributes are what it has counted so far
-            given = [n for n in inspect.signature(type(x)).parameters if hasattr(x, n)]
+            given = ["name", *x.options]
             self._attributes += [(x, name) for name in given]
             for name in given:
                 yield from self._key(getattr(x, name))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from refnet import activations, initializers, regularizers
-from refnet.arguments import Number, whole_number
+from refnet.arguments import Checked, Named, Number, whole_number
 from refnet.layers.layer import Layer, Shape
 from refnet.ops import TABLE
 
@@ -14,9 +15,11 @@ from refnet.ops import TABLE
 class Activation(Layer):
     """y = f(x) for any activation, by name or as a function."""
 
+    activation = Named(activations.get)
+
     def __init__(self, activation: str | Callable[..., Any], **common: Any) -> None:
         super().__init__(**common)
-        self.activation = activations.get(activation)
+        self.activation = activation
 
     def call(self, x: Any, training: bool = False) -> Any:
         return self.activation(x)
@@ -58,12 +61,19 @@ class ELU(Layer):
 class Softmax(Layer):
     r"""y_i = e^{x_i} / Σ_j e^{x_j} along an axis"""
 
+    axis = Checked(partial(whole_number, least=None))
+
     def __init__(self, axis: int = -1, **common: Any) -> None:
         super().__init__(**common)
-        self.axis = whole_number(f"Softmax {self.name!r}: axis", axis, least=None)
+        self.axis = axis
 
     def call(self, x: Any, training: bool = False) -> Any:
         return TABLE["softmax"](x, axis=self.axis)
+
+
+def _axes(what: str, axes: int | Sequence[int] | None) -> tuple[int, ...]:
+    given = (axes,) if isinstance(axes, int) else tuple(axes or ())
+    return tuple(whole_number(f"{what}: an axis", axis, least=None) for axis in given)
 
 
 class PReLU(Layer):
@@ -73,6 +83,10 @@ class PReLU(Layer):
     all, such as (1, 2) for an image with one slope a channel. He et al. (2015), arXiv:1502.01852.
     """
 
+    alpha_initializer = Named(initializers.get, fixed=True)
+    alpha_regularizer = Named(regularizers.get, fixed=True)
+    shared_axes = Checked(_axes, fixed=True)
+
     def __init__(
         self,
         alpha_initializer: str | Callable[..., Any] = "zeros",
@@ -81,13 +95,8 @@ class PReLU(Layer):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        self._alpha: dict[str, Any] = {
-            "initializer": initializers.get(alpha_initializer),
-            "regularizer": regularizers.get(alpha_regularizer),
-        }
-        axes = (shared_axes,) if isinstance(shared_axes, int) else tuple(shared_axes or ())
-        what = f"PReLU {self.name!r}: an axis of shared_axes"
-        self.shared_axes = tuple(whole_number(what, axis, least=None) for axis in axes)
+        self.alpha_initializer, self.alpha_regularizer = alpha_initializer, alpha_regularizer
+        self.shared_axes = shared_axes
 
     def make_weights(self, input_shape: Shape) -> None:
         lengths = list(input_shape)
@@ -98,7 +107,10 @@ class PReLU(Layer):
         if any(n is None for n in lengths[1:]):
             raise self.wrong_shape("with known lengths", input_shape)
         self.alpha = self.add_weight(
-            tuple(n or 0 for n in lengths[1:]), name="alpha", **self._alpha
+            tuple(n or 0 for n in lengths[1:]),
+            self.alpha_initializer,
+            regularizer=self.alpha_regularizer,
+            name="alpha",
         )
 
     def check_input(self, shape: Shape) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from refnet import activations, initializers, regularizers
-from refnet.arguments import truth, whole_number
+from refnet.arguments import Checked, Named, truth, whole_number
 from refnet.layers.layer import Layer, Shape
 from refnet.op import Op
 from refnet.ops import TABLE
@@ -29,6 +29,14 @@ class Dense(Layer):
         Names or objects, see `refnet.initializers` and `refnet.regularizers`.
     """
 
+    units = Checked(whole_number, fixed=True)
+    activation = Named(activations.get)
+    use_bias = Checked(truth, fixed=True)
+    kernel_initializer = Named(initializers.get, fixed=True)
+    bias_initializer = Named(initializers.get, fixed=True)
+    kernel_regularizer = Named(regularizers.get, fixed=True)
+    bias_regularizer = Named(regularizers.get, fixed=True)
+
     def __init__(
         self,
         units: int,
@@ -41,25 +49,24 @@ class Dense(Layer):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        self.units = whole_number(f"Dense {self.name!r}: units", units)
-        self.activation = activations.get(activation)
-        self.use_bias = truth(f"Dense {self.name!r}: use_bias", use_bias)
-        self._kernel: dict[str, Any] = {
-            "initializer": initializers.get(kernel_initializer),
-            "regularizer": regularizers.get(kernel_regularizer),
-        }
-        self._bias: dict[str, Any] = {
-            "initializer": initializers.get(bias_initializer),
-            "regularizer": regularizers.get(bias_regularizer),
-        }
+        self.units, self.activation, self.use_bias = units, activation, use_bias
+        self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
+        self.kernel_regularizer, self.bias_regularizer = kernel_regularizer, bias_regularizer
 
     def make_weights(self, input_shape: Shape) -> None:
         self.compute_output_shape(input_shape)  # raises if it has no last axis to connect
         inputs = input_shape[-1]
         assert inputs is not None
-        self.kernel = self.add_weight((inputs, self.units), name="kernel", **self._kernel)
+        self.kernel = self.add_weight(
+            (inputs, self.units),
+            self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            name="kernel",
+        )
         if self.use_bias:
-            self.bias = self.add_weight((self.units,), name="bias", **self._bias)
+            self.bias = self.add_weight(
+                (self.units,), self.bias_initializer, regularizer=self.bias_regularizer, name="bias"
+            )
 
     def check_input(self, shape: Shape) -> None:
         inputs = self.kernel.shape[0]

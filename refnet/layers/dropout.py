@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from refnet.arguments import Number, optional_seed
+from refnet.arguments import Checked, Number, optional_seed
 from refnet.layers.layer import Layer, Shape
 from refnet.ops import TABLE
 from refnet.random import generator_key, next_stream
@@ -18,10 +18,11 @@ class Dropout(Layer):
     """
 
     rate = Number(least=0, below=1)
+    seed = Checked(lambda what, seed: optional_seed(seed), fixed=True)
 
     def __init__(self, rate: float, seed: int | None = None, **common: Any) -> None:
         super().__init__(**common)
-        self.rate, self.seed = rate, optional_seed(seed)
+        self.rate, self.seed = rate, seed
 
     def make_weights(self, input_shape: Shape) -> None:
         self.key = self.add_state(generator_key(self.seed), "key")

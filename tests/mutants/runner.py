@@ -70,6 +70,7 @@ ABOVE = {
 #: for what is still alive above the ops
 ABOVE_LAST = (
     "test_found_above.py",
+    "test_options.py",
     "test_advice.py",
     "test_layers.py",
     "test_losses.py",

@@ -1,0 +1,149 @@
+"""What an object was made with is an attribute. Set later, it counts, or it is refused; never neither."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import refnet
+from refnet import layers, losses, metrics, regularizers
+from refnet.errors import ArgumentError, RefnetError
+from refnet.naming import options_of
+
+RNG = np.random.default_rng(3)
+X = RNG.normal(0, 1, (8, 3)).astype("float32")
+ARGUMENTS = {"Dense": (2,), "Activation": ("tanh",), "Dropout": (0.5,), "Reshape": ((3, 1),)}
+OTHER = {
+    "units": 5,
+    "activation": "relu",
+    "use_bias": False,
+    "rate": 0.25,
+    "seed": 9,
+    "axis": 0,
+    "negative_slope": 0.7,
+    "alpha": 0.7,
+    "shared_axes": 1,
+    "target_shape": (1, 3),
+    "kernel_initializer": "ones",
+    "bias_initializer": "ones",
+    "alpha_initializer": "ones",
+    "kernel_regularizer": "l2",
+    "bias_regularizer": "l2",
+    "alpha_regularizer": "l2",
+}
+COMMON = {"name", "trainable", "input_shape", "common", "shape"}
+KINDS = [
+    kind
+    for kind in vars(layers).values()
+    if isinstance(kind, type) and kind not in (layers.Layer, layers.Input)
+]
+GIVEN = [
+    (kind, name)
+    for kind in KINDS
+    for name in inspect.signature(kind).parameters
+    if name not in COMMON
+]
+
+
+def _seen(layer):
+    """Whatever can be told apart from outside: outputs in training, and penalties."""
+    for state in layer.state:
+        state.assign(np.ones_like(state.numpy()))
+    penalty = sum(float(loss) for loss in layer.losses)
+    return layer(X, training=True).numpy(), penalty
+
+
+def test_all_options_of_all_layers_are_tried():
+    assert {name for _, name in GIVEN} == set(OTHER)
+
+
+@pytest.mark.parametrize(("kind", "name"), GIVEN, ids=lambda x: getattr(x, "__name__", x))
+def test_an_option_of_a_layer_that_is_built(kind, name):
+    layer = kind(*ARGUMENTS.get(kind.__name__, ()))
+    layer.ensure_built((None, 3))
+    for weight in layer.weights:
+        weight.assign(np.full(weight.shape, 0.3, "float32"))
+    before, value = _seen(layer), getattr(layer, name)
+    try:
+        setattr(layer, name, OTHER[name])
+    except ArgumentError as error:
+        assert name in str(error)
+        assert layer.name in str(error)
+        assert getattr(layer, name) is value
+    else:
+        after = _seen(layer)
+        assert before[0].shape != after[0].shape or not np.allclose(before[0], after[0])
+
+
+@pytest.mark.parametrize(("kind", "name"), GIVEN, ids=lambda x: getattr(x, "__name__", x))
+def test_an_option_of_a_layer_that_is_not_built(kind, name):
+    """It is as if the layer had been made with it."""
+    layer, other = (kind(*ARGUMENTS.get(kind.__name__, ())) for _ in range(2))
+    setattr(layer, name, OTHER[name])
+    given = inspect.signature(kind).bind(*ARGUMENTS.get(kind.__name__, ()))
+    other = kind(**{**given.arguments, name: OTHER[name]})
+    for x in (layer, other):
+        refnet.utils.set_random_seed(2)
+        x.ensure_built((None, 3))
+    for mine, theirs in zip(layer.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    for mine, theirs in zip(_seen(layer), _seen(other), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+SETTINGS = {"from_logits": True, "label_smoothing": 0.3, "threshold": 0.65}
+MEASURES = [
+    (kind, name)
+    for kind in dict.fromkeys((*losses.LOSSES.values(), *metrics.METRICS.values()))
+    for name in options_of(kind)
+]
+
+
+def test_all_options_of_losses_and_metrics_are_tried():
+    assert {name for _, name in MEASURES} == set(SETTINGS)
+
+
+@pytest.mark.parametrize(("kind", "name"), MEASURES, ids=lambda x: getattr(x, "__name__", x))
+def test_an_option_of_a_loss_or_a_metric(kind, name):
+    y = np.array([0, 1, 1]) if "Sparse" in kind.__name__ else np.eye(3, dtype="float32")[:, :2]
+    p = np.array([[0.7, 0.3], [0.6, 0.4], [0.4, 0.6]], "float32")
+    late, early, plain = kind(), kind(**{name: SETTINGS[name]}), kind()
+    setattr(late, name, SETTINGS[name])
+    assert late.options == early.options != plain.options
+    assert float(late(y, p)) == float(early(y, p)) != float(plain(y, p))
+
+
+def test_options_that_change_between_steps():
+    """The steps of a model that were recorded before are recorded anew."""
+    y = RNG.random((8, 1)).round().astype("float32")
+    model = refnet.Sequential([layers.Dense(1, activation="sigmoid", input_shape=(3,))])
+    model.compile("sgd", "binary_crossentropy", [metrics.BinaryAccuracy()])
+    p = model.predict(X, verbose=0)
+    for smoothing, threshold in ((0.0, 0.5), (0.4, 0.9), (0.0, 0.1)):
+        model.loss.label_smoothing, model.metrics[0].threshold = smoothing, threshold
+        loss, accuracy = model.evaluate(X, y, verbose=0)
+        expected = losses.BinaryCrossentropy(label_smoothing=smoothing)(y, p)
+        np.testing.assert_allclose(loss, float(expected), rtol=1e-6)
+        assert accuracy == pytest.approx(np.mean((p > threshold) == y))
+
+
+def test_an_option_without_a_default_has_to_be_given():
+    def tilted(y_true, y_pred, slope):
+        return refnet.ops.mean((y_pred - y_true) * slope, axis=-1)
+
+    kind = type(losses.get(tilted))
+    assert float(kind(slope=2.0)([[1.0]], [[4.0]])) == 6
+    assert kind().options == {}
+    with pytest.raises(TypeError, match="slope"):
+        kind()([[1.0]], [[4.0]])
+
+
+def test_what_a_layer_is_given_by_name_may_be_changed_by_name():
+    layer = layers.Dense(1, kernel_regularizer="l1")
+    layer.kernel_regularizer = None
+    assert layer.kernel_regularizer is None
+    layer.kernel_regularizer = "l2"
+    assert isinstance(layer.kernel_regularizer, type(regularizers.get("l2")))
+    with pytest.raises(RefnetError, match="unknown"):
+        layer.activation = "rulu"
+    assert layer.activation is refnet.activations.get(None)
