@@ -6,6 +6,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from refnet.errors import ArgumentError, UnknownNameError, unknown_name
@@ -67,9 +68,10 @@ class WithOptions:
                 setattr(self, name, value)
 
     @property
-    def options(self) -> dict[str, Any]:
-        """The options as they are now."""
-        return {name: getattr(self, name) for name in options_of(type(self)) if hasattr(self, name)}
+    def options(self) -> Mapping[str, Any]:
+        """The options as they are now, to be read."""
+        known = [name for name in options_of(type(self)) if hasattr(self, name)]
+        return MappingProxyType({name: getattr(self, name) for name in known})
 
 
 def require_options(kind: type, options: Iterable[str], others: Iterable[type]) -> None:

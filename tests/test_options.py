@@ -110,6 +110,8 @@ def test_an_option_of_a_loss_or_a_metric(kind, name):
     late, early, plain = kind(), kind(**{name: SETTINGS[name]}), kind()
     setattr(late, name, SETTINGS[name])
     assert late.options == early.options != plain.options
+    with pytest.raises(TypeError, match="assignment"):
+        late.options[name] = 0
     assert float(late(y, p)) == float(early(y, p)) != float(plain(y, p))
 
 

@@ -148,14 +148,14 @@ SETTINGS = {
         lambda: network(Adam()), inside(lambda model: model.optimizer.attributes, "beta_1", 0.3),
     ),
     "options of a loss": (
-        network, inside(lambda model: model.loss.options, "label_smoothing", 0.3),
+        network, changed(lambda model: model.loss, "label_smoothing", 0.3),
     ),
     "Loss.reduction": (network, changed(lambda model: model.loss, "reduction", "sum")),
     "a loss of one's own": (
         lambda: network(loss=Annealed()), changed(lambda model: model.loss, "factor", 0.3),
     ),
     "options of a metric": (
-        network, inside(lambda model: model.metrics[0].options, "threshold", 0.1),
+        network, changed(lambda model: model.metrics[0], "threshold", 0.1),
     ),
     "an attribute": (with_middle(Scaled), changed(layer, "factor", 0.3)),
     "a list": (with_middle(Scaled), inside(lambda model: layer(model).factors, 0, 0.3)),

@@ -31,7 +31,7 @@ class Dense(Layer):
 
     units = Checked(whole_number, fixed=True)
     activation = Named(activations.get)
-    use_bias = Checked(truth, fixed=True)
+    use_bias = Checked(truth)
     kernel_initializer = Named(initializers.get, fixed=True)
     bias_initializer = Named(initializers.get, fixed=True)
     kernel_regularizer = Named(regularizers.get, fixed=True)
