@@ -183,7 +183,7 @@ def test_shares_that_the_clock_cuts_off(tmp_path):
 
 @pytest.mark.triton
 def test_shares_that_are_cut_off_before_they_have_collected(tmp_path):
-    found = shares(tmp_path, TESTS, Clock(0))
+    found = shares(tmp_path, f"import time\ntime.sleep(100)\n{TESTS}", Clock(0))
     assert found["cut"] == [f"all tests of share {k}/2" for k in range(2)]
     assert found["errors"] == [] and found["failed"] == {}
 
