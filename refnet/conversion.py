@@ -9,6 +9,7 @@ import numpy as np
 from refnet import backend as backends
 from refnet import config
 from refnet.errors import DTypeError, ShapeError
+from refnet.promotion import native
 
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 
@@ -42,7 +43,7 @@ def as_numbers(values: Any, dtype: str | None) -> np.ndarray[Any, Any]:
     if array.dtype.kind not in "biuf":
         raise DTypeError(f"a tensor holds numbers, got {type(values).__name__} of {array.dtype}")
     config.dtype_name(array.dtype)  # a DTypeError for long doubles
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    array = native(array)
     if (
         dtype is None
         and array.dtype.kind == "f"

@@ -12,6 +12,7 @@ import numpy as np
 
 from refnet import config, pairing
 from refnet.errors import ArgumentError, DataError, DTypeError
+from refnet.promotion import native
 from refnet.random import permutation
 from refnet.tensor import Tensor
 
@@ -108,7 +109,7 @@ def _numbers(name: str, values: Any) -> Array:
         raise DataError(f"{name} is ragged: its rows have different lengths") from error
     if array.dtype.kind not in "biuf":
         raise DTypeError(f"{name} holds {array.dtype}, expected numbers")
-    return array
+    return native(array)
 
 
 def _finite(name: str, array: Array) -> Array:

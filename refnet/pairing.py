@@ -29,6 +29,7 @@ import numpy as np
 from refnet import config
 from refnet.errors import DTypeError, ShapeError
 from refnet.ops import TABLE
+from refnet.promotion import native
 from refnet.shapes import Shape, agree
 from refnet.tensor import Tensor, tensor
 
@@ -195,7 +196,7 @@ def _array(values: Any) -> np.ndarray[Any, Any]:
         raise ShapeError(f"the nested lists are ragged: {error}") from error
     if array.dtype.kind not in "biuf":
         raise DTypeError(f"a loss or metric needs numbers, got {array.dtype}")
-    return array
+    return native(array)
 
 
 def _of_type(x: Any, other: Any) -> Any:

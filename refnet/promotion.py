@@ -212,12 +212,25 @@ def _makes_floats(op: Op, dtypes: Sequence[str], attributes: Attributes) -> bool
 # -- arrays ----------------------------------------------------------------------------------------
 
 
+def _is_native_float(dtype: Any) -> bool:
+    return getattr(dtype, "kind", "") == "f" and dtype.isnative
+
+
+def native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The same numbers with their bytes in the order of this machine, which types here all have.
+
+    >>> str(native(np.array([1.0], ">f4")).dtype)
+    'float32'
+    """
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
 def promoted_arrays(op: Op, inputs: Sequence[Any], attributes: Attributes) -> Sequence[Any]:
     """NumPy arrays, lists and numbers as arrays of the types in which the op takes them."""
     kinds = {getattr(x, "dtype", None) for x in inputs}
-    if len(kinds) == 1 and keeps_floats(op) and getattr(kinds.pop(), "kind", "") == "f":
+    if len(kinds) == 1 and keeps_floats(op) and _is_native_float(kinds.pop()):
         return inputs
-    arrays = [x if isinstance(x, np.ndarray) else np.asarray(x) for x in inputs]
+    arrays = [native(x if isinstance(x, np.ndarray) else np.asarray(x)) for x in inputs]
     given = [x if type(x) in WEAK else str(a.dtype) for x, a in zip(inputs, arrays, strict=True)]
     types = promoted(op, given, attributes)
     return [x.astype(t, copy=False) for x, t in zip(arrays, types, strict=True)]

@@ -35,7 +35,7 @@ from refnet.errors import (
 )
 from refnet.graph import Graph, Group, default_graph
 from refnet.plan import Plan
-from refnet.promotion import castable
+from refnet.promotion import castable, native
 from refnet.shapes import agree
 from refnet.tensor import Tensor, recorded
 from refnet.variable import Variable
@@ -217,7 +217,7 @@ class Session:
             t = self.graph[key] if isinstance(key, str) else key
             if not isinstance(t, Tensor):
                 raise ArgumentError(f"feed_dict holds tensors or their names, got {key!r}")
-            if self._own(t) in feeds:
+            if any(self._own(t).key == other.key for other in feeds):
                 raise ArgumentError(f"feed_dict holds {t.name!r} twice")
             feeds[t] = self._fed(t, value)
         return feeds
@@ -231,7 +231,7 @@ class Session:
         elif owner is not None:
             value = owner.numpy(value)
         try:
-            array = np.asarray(value)
+            array = native(np.asarray(value))
         except ValueError as error:
             raise ShapeError(f"{t.name!r} was fed ragged lists: {error}") from error
         of_python = not isinstance(value, (np.ndarray, np.generic))  # of no type, as they are whole

@@ -334,8 +334,9 @@ def tensor(
     """
     there = backends.get(backend)
     dtype = None if dtype is None else config.dtype_name(dtype)
-    if isinstance(values, (list, tuple)) and any(isinstance(x, Tensor) for x in values):
-        stacked: Tensor = TABLE["stack"](*values)
+    if isinstance(values, (list, tuple)) and _holds_tensors(values):
+        parts = [tensor(x, None, "", there) if isinstance(x, (list, tuple)) else x for x in values]
+        stacked: Tensor = TABLE["stack"](*parts)
         return stacked if dtype is None else TABLE["cast"](stacked, dtype=dtype)
     if isinstance(values, Tensor):
         if step_inputs.get() is not None and values.backend is there:
@@ -350,6 +351,14 @@ def tensor(
     else:
         made = there.array(as_numbers(values, dtype), dtype)
     return Tensor(made, there, name=name)
+
+
+def _holds_tensors(values: Iterable[Any]) -> bool:
+    """Whether there are tensors in lists, however deep."""
+    return any(
+        isinstance(x, Tensor) or (isinstance(x, (list, tuple)) and _holds_tensors(x))
+        for x in values
+    )
 
 
 def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = None) -> Any:

@@ -299,6 +299,8 @@ def _within(x: Any) -> Iterator[Layer | Variable]:
 
 def assign_all(owner: str, variables: Sequence[Variable], values: Sequence[Any]) -> None:
     """Overwrite variables with arrays, all or none: everything is checked before anything changes."""
+    if not isinstance(values, (list, tuple, np.ndarray)):
+        raise ArgumentError(f"{owner}: weights are a list of arrays, got {values!r}")
     if len(values) != len(variables):
         raise ShapeError(f"{owner} has {len(variables)} weights, got {len(values)} arrays")
     arrays = []
