@@ -212,7 +212,7 @@ class Session:
             raise ArgumentError(
                 f"feed_dict is a dict of tensors and their values, got {feed_dict!r}"
             )
-        feeds = {}
+        feeds: dict[Tensor, Array] = {}
         for key, value in feed_dict.items():
             t = self.graph[key] if isinstance(key, str) else key
             if not isinstance(t, Tensor):

@@ -108,7 +108,7 @@ def _layer(name: str, options: dict[str, Any]) -> Any:
 
 
 def _regularizer(layer: Any) -> Any:
-    return layer._kernel["regularizer"]
+    return layer.kernel_regularizer
 
 
 def _class_name(function: str) -> str:
