@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-MOST = 40.0  # seconds of tests that a mutant is tried with
+MOST = float(os.environ.get("MUTANTS_MOST", 40))  # seconds of tests that a mutant is tried with
 
 #: node id of a test -> how long it takes, and the functions it runs: (file, first line)
 Reach = dict[str, tuple[float, set[tuple[str, int]]]]
