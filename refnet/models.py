@@ -362,8 +362,8 @@ class Sequential(Layer):
         warn(self, data.y, self.said)
         steps = -(-len(data) // batch_size)
         self.stop_training = False
-        self.history = History()
-        listening = [self.history, *(callbacks or ()), *progress(verbose)]
+        self.history = history = History()
+        listening = [history, *(callbacks or ()), *progress(verbose)]
         hooks = Callbacks(listening, self, epochs=epochs, steps=steps, verbose=verbose)
         hooks("on_train_begin", None)
         for epoch in range(initial_epoch, epochs):
@@ -378,7 +378,8 @@ class Sequential(Layer):
             if self.stop_training:
                 break
         hooks("on_train_end", None)
-        return self.history
+        self.history = history  # a callback may have called fit, too
+        return history
 
     def _train_epoch(
         self, data: Examples, batch_size: int, shuffle: bool, hooks: Callbacks

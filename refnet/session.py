@@ -112,6 +112,8 @@ class Session:
         ShapeError, DTypeError : what was fed does not fit, or an op failed; nothing is computed before
             all that is fed was looked at.
         GraphError : a tensor of another graph.
+
+        Where an op fails on the values it gets, what was written before it stays written.
         """
         with self._lock:
             self._require_open()

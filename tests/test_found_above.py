@@ -413,6 +413,28 @@ def test_one_end_is_enough_to_clip(backend):
     assert x.clip().numpy().tolist() == [-3.0, 0.5, 3.0]
 
 
+# -- fit within fit --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_end", "on_train_batch_end", "on_train_begin"])
+def test_each_fit_returns_its_own_history(hook):
+    model = compiled(Input((3,)), Dense(1), optimizer=optimizers.SGD(0.0))
+    inner = []
+
+    def fit_again(*_):
+        inner.append(model.fit(X, Y + 9, epochs=2, verbose=0))
+
+    history = model.fit(
+        X, Y, epochs=3, verbose=0, callbacks=[callbacks.LambdaCallback(**{hook: fit_again})]
+    )
+    loss = model.evaluate(X, Y, verbose=0)
+    assert history.history["loss"] == pytest.approx([loss] * 3)
+    assert model.history is history
+    other = model.evaluate(X, Y + 9, verbose=0)
+    assert all(one.history["loss"] == pytest.approx([other] * 2) for one in inner)
+    assert len(inner) == (1 if hook == "on_train_begin" else 3)
+
+
 # -- optimizers ------------------------------------------------------------------------------------
 
 
