@@ -484,20 +484,32 @@ def test_a_run_that_nobody_listens_to_writes_what_it_finds(tmp_path):
     assert len(report["smoke"]["rows"]) == 4 and report["wrong"] == []
 
 
-@interpreted
-def test_told_twice_it_ends_at_once_and_the_journal_stays(tmp_path):
-    with started(tmp_path, "--parts", "bench", "--ops", "adam", "sum") as program:
-        for line in program.stdout:
-            if line.startswith("adam"):
-                break
-        for _ in range(2):
-            program.send_signal(signal.SIGINT)
-            time.sleep(0.05)
-        out, error = program.communicate(timeout=60)
-    assert program.returncode == main.CUT and "Traceback" not in error
-    left = [path.name for path in tmp_path.iterdir()]
-    if "ended at once" in out:  # and not between two parts
-        assert [name.partition(".")[2] for name in left] == ["journal"]
+def told(monkeypatch, *signals):
+    """Whoever started it ends it after the first row of the bench."""
+    bench, shown = main.PARTS["bench"]
+
+    def stopped(run, clock):
+        run.note("", {"op": "sum"})
+        for number in signals:
+            signal.raise_signal(number)
+        return bench(run, clock)
+
+    monkeypatch.setitem(main.PARTS, "bench", (stopped, shown))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_stop_it_keeps_what_it_has(tmp_path, monkeypatch, number):
+    told(monkeypatch, number)
+    assert main.main(["--out", str(tmp_path), "--parts", "bench", "--ops", "sum"]) == main.CUT
+    report = json.loads(next(tmp_path.glob("*.json")).read_text())
+    assert len(report["cut"]) == 1 and "told to stop" in report["cut"][0]
+
+
+def test_told_twice_it_ends_at_once_and_the_journal_stays(tmp_path, monkeypatch, capsys):
+    told(monkeypatch, signal.SIGINT, signal.SIGINT)
+    assert main.main(["--out", str(tmp_path), "--parts", "bench", "--ops", "sum"]) == main.CUT
+    assert "ended at once" in capsys.readouterr().out
+    assert [path.suffix for path in tmp_path.iterdir()] == [".journal"]
 
 
 def test_a_worker_that_nobody_waits_for_ends_in_silence(capfd):

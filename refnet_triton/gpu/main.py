@@ -134,13 +134,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _told_to_stop(clock):
             _run_parts(run, options.parts, clock, summary)
+            report["seconds"]["all"] = round(time.monotonic() - start, 1)
+            run.close()
+            if ON_GPU and options.out is None:
+                page.write(folder)
     except KeyboardInterrupt:
         say(f"refnet: ended at once: what was found stands in {run.journal}")
         return CUT
-    report["seconds"]["all"] = round(time.monotonic() - start, 1)
-    run.close()
-    if ON_GPU and options.out is None:
-        page.write(folder)
     status = WRONG if report["wrong"] else CUT if report["cut"] else RIGHT
     say(*summary, "", f"{'measured' if ON_GPU else 'NO MEASUREMENT'}, in "
         f"{report['seconds']['all']:.0f} s, exit status {status}: {run.place}")  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-MOST = float(os.environ.get("MUTANTS_MOST", 40))  # seconds of tests that a mutant is tried with
+MOST = float(os.environ.get("MUTANTS_MOST", 60))  # seconds of tests that a mutant is tried with
 
 #: node id of a test -> how long it takes, and the functions it runs: (file, first line)
 Reach = dict[str, tuple[float, set[tuple[str, int]]]]
@@ -59,8 +59,13 @@ def function_at(tree: ast.Module, line: int) -> int | None:
     return max(around, default=None)
 
 
-def nearest(reach: Reach, file: Path, line: int, test_files: Sequence[str]) -> dict[str, float]:
-    """The tests that reach a line of a file, with their seconds: the files in order, not above MOST."""
+def nearest(
+    reach: Reach, file: Path, line: int, test_files: Sequence[str], near_files: int
+) -> dict[str, float]:
+    """The tests that reach a line of a file, with their seconds: the files in order, not above MOST.
+
+    Those of the first `near_files` files are taken before all others, of each lot the quickest.
+    """
     first = function_at(ast.parse(file.read_text()), line)
     near = {
         test: seconds
@@ -72,7 +77,7 @@ def nearest(reach: Reach, file: Path, line: int, test_files: Sequence[str]) -> d
     order = {name: place for place, name in enumerate(test_files)}
     place = lambda test: order.get(os.path.basename(test.partition("::")[0]), len(order))  # noqa: E731
     chosen, total = {}, 0.0
-    for test in sorted(near, key=lambda test: (place(test) > 2, near[test])):
+    for test in sorted(near, key=lambda test: (place(test) >= near_files, near[test])):
         total += near[test]
         if chosen and total > MOST:
             break

@@ -67,11 +67,15 @@ ABOVE = {
     "training": ("test_models.py", "test_callbacks.py", "test_settings.py"),
     "variable": ("test_tensor.py", "test_session.py", "test_reading.py"),
 }
-#: for what is still alive above the ops
-ABOVE_LAST = (
+#: of all that stands above the ops: what was wrong once
+ABOVE_NEXT = (
     "test_found_above.py",
+    "test_found_by_mutants_above.py",
     "test_options.py",
     "test_advice.py",
+)
+#: for what is still alive above the ops
+ABOVE_LAST = (
     "test_layers.py",
     "test_losses.py",
     "test_metrics.py",
@@ -272,7 +276,7 @@ reach: Reach = {}
 def watch(files: Iterable[Path], jobs: int) -> None:
     """Run all tests of what stands above the ops, and keep which functions of some files they reach."""
     tests = [*dict.fromkeys(name for names in ABOVE.values() for name in names)]
-    tests = [*dict.fromkeys([*tests, *ABOVE_LAST])]
+    tests = [*dict.fromkeys([*tests, *ABOVE_NEXT, *ABOVE_LAST])]
     shares = [tests[i::jobs] for i in range(jobs)]
     with tempfile.TemporaryDirectory(prefix="refnet-reach-") as folder:
         notes = [Path(folder) / f"{i}.json" for i in range(jobs)]
@@ -336,9 +340,10 @@ def _run(path: str, mutant: Mutant | None, log: Path) -> int:
         sys.meta_path.insert(0, Instead(module, copy))
     near = None
     if part := above(path):
-        ops, files = None, [*dict.fromkeys((*ABOVE[part], *ABOVE_LAST))]
+        first = [*dict.fromkeys((*ABOVE[part], *ABOVE_NEXT))]
+        ops, files = None, [*dict.fromkeys((*first, *ABOVE_LAST))]
         if mutant:
-            near = nearest(reach, ROOT / path, mutant.line, files)
+            near = nearest(reach, ROOT / path, mutant.line, files, len(first))
             files = [*dict.fromkeys(Path(test.partition("::")[0]).name for test in near)]
         groups = [(name,) for name in files]
     else:
