@@ -108,7 +108,7 @@ def test_goals(tmp_path):
 
 
 PLANTED = """
-import os, signal, sys
+import os, signal, sys, time
 from refnet_triton.gpu import check, speed
 
 def timed(task):
@@ -164,7 +164,10 @@ def test_what_the_clock_cuts_off_is_said(tmp_path, capsys):
 @interpreted
 def test_whoever_ends_it_gets_what_there_is(tmp_path):
     """As with `timeout 60 python -m refnet_triton.gpu`."""
-    (tmp_path / "planted.py").write_text(PLANTED, encoding="utf-8")
+    planted = PLANTED.replace(
+        "    return HONEST", '    time.sleep(2 * ("sum" in str(task)))\n    return HONEST'
+    )
+    (tmp_path / "planted.py").write_text(planted, encoding="utf-8")
     path = os.pathsep.join([str(ROOT), str(tmp_path)])
     program = subprocess.Popen(
         [sys.executable, str(tmp_path / "planted.py"), "--out", str(tmp_path), "--parts", "bench",

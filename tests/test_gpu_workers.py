@@ -143,14 +143,14 @@ def shown(found):
 
 @pytest.mark.triton
 def test_shares_of_the_tests(tmp_path):
-    found = shares(tmp_path, TESTS, silence=6.0)
+    found = shares(tmp_path, TESTS, silence=12.0)
     assert found["selected"] == 12 and found["not_run"] == 0 and found["cut"] == []
     assert found["counts"] == {"passed": 7, "failed": 4, "skipped": 1}
     failed = {name.rpartition("::")[2]: text for name, text in found["failed"].items()}
     assert set(failed) == {"test_bad", "test_cleaned_up_badly", "test_killed", "test_hangs"}
     assert "assert 1 == 2" in failed["test_bad"] and "behind it" in failed["test_cleaned_up_badly"]
     assert failed["test_killed"] == "its process ended with status -9"
-    assert failed["test_hangs"] == "no end after 6 s"
+    assert failed["test_hangs"] == "no end after 12 s"
     assert found["skipped"] == {"not here": 1}
     assert [path.name for path in tmp_path.iterdir() if path.is_dir() and "some" in path.name] == []
     assert "share 1/2" in (tmp_path / "some.tests.log").read_text()
