@@ -171,6 +171,9 @@ def test_the_page_counts_and_shows(monkeypatch):
     assert "| `softmax.py` | 4 | 3 | 1 | 2 | 1 | 33.3 % | 50.0 % |" in text
     assert text.index("without a reason") < text.index("- 1\n+ 2") < text.index("It is the same.")
     assert text.index("It is the same.") < text.index("- 2\n+ 3")
+    before = text.replace("3 of 4", "3 of 5")
+    assert report.page({"refnet/ops": {path: ["never tried"]}}, rows, 0, before) == before
+    assert report.page({"refnet/ops": {path: [*rows, "never tried"]}}, rows, 0, before) == text
 
 
 def test_what_stands_above_the_ops():

@@ -95,7 +95,8 @@ def main() -> None:
         title: {path: [*map(key, found)] for path, found in all_mutants(side, "").items()}
         for side, title in SIDES.items()
     }
-    given.page.write_text(report.page(keys, report.read(given.results), given.seed))
+    before = given.page.read_text() if given.page.exists() else ""
+    given.page.write_text(report.page(keys, report.read(given.results), given.seed, before))
     print(f"refnet: wrote {given.page}")
 
 

@@ -28,7 +28,7 @@ judged here. Of the test files, those run that try ops one by one (`test_table.p
 the ops (losses, metrics, tensors, back-propagation, layers, parameters, training, models) is tried with
 NumPy's tests alone.
 
-`make mutants` writes this page. This one: {date}, commit {commit}{dirty}.
+`make mutants` writes this page, each section of it when its mutants were tried.
 """
 
 TABLE = """
@@ -58,24 +58,40 @@ def why(row: Row) -> str:
     return next((reason for reason, names in REASONS.items() if name(row) in names), "")
 
 
-def page(made: dict[str, dict[str, list[str]]], known: dict[str, Row], seed: int) -> str:
-    """The page, of the keys of all mutants of each file of each side, and the verdicts there are."""
-    parts = [HEAD.format(date=datetime.date.today(), **_commit())]
+def page(
+    made: dict[str, dict[str, list[str]]], known: dict[str, Row], seed: int, before: str = ""
+) -> str:
+    """The page, of the keys of all mutants of each file of each side, and the verdicts there are.
+
+    A side of which nothing was tried keeps its section of the page before.
+    """
+    kept = {part.partition("\n")[0]: part for part in before.split("\n## ")[1:]}
+    parts = [HEAD]
     for title, files in made.items():
         tried = {path: [known[key] for key in keys if key in known] for path, keys in files.items()}
         rows = [row for those in tried.values() for row in those]
-        count = sum(map(len, files.values()))
-        parts.append(f"\n## {title}\n\n")
-        if len(rows) < count:
-            parts.append(f"A random sample (seed {seed}): {len(rows)} of {count} mutants.\n")
+        if not rows and title in kept:
+            parts.append(f"\n## {kept[title].rstrip()}\n")
         else:
-            parts.append(f"All {count} mutants.\n")
-        parts.append(TABLE)
-        parts += [_line(f"`{Path(path).name}`", len(files[path]), tried[path]) for path in files]
-        parts.append(_line("all", count, rows))
-        alive = [row for row in rows if row["outcome"] == "survived"]
-        parts.append(_survivors("Survivors without a reason", [r for r in alive if not why(r)]))
-        parts.append(_survivors("Survivors with a reason", [r for r in alive if why(r)]))
+            parts.append(_section(title, files, tried, seed))
+    return "".join(parts)
+
+
+def _section(
+    title: str, files: dict[str, list[str]], tried: dict[str, list[Row]], seed: int
+) -> str:
+    rows = [row for those in tried.values() for row in those]
+    count = sum(map(len, files.values()))
+    sample = f"A random sample (seed {seed}): {len(rows)} of {count} mutants"
+    parts = [f"\n## {title}\n\n"]
+    parts.append(sample if len(rows) < count else f"All {count} mutants")
+    parts.append(f"; {datetime.date.today()}, commit {_commit()}.\n")
+    parts.append(TABLE)
+    parts += [_line(f"`{Path(path).name}`", len(files[path]), tried[path]) for path in files]
+    parts.append(_line("all", count, rows))
+    alive = [row for row in rows if row["outcome"] == "survived"]
+    parts.append(_survivors("Survivors without a reason", [r for r in alive if not why(r)]))
+    parts.append(_survivors("Survivors with a reason", [r for r in alive if why(r)]))
     return "".join(parts)
 
 
@@ -102,11 +118,10 @@ def _survivors(title: str, rows: list[Row]) -> str:
     return text
 
 
-def _commit() -> dict[str, str]:
+def _commit() -> str:
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
     changed = git("status", "--porcelain", "refnet", "refnet_triton", "tests/*.py")
-    commit = git("rev-parse", "--short", "HEAD") or "unknown"
-    return {"commit": commit, "dirty": " and changes since" if changed else ""}
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + " and changes since" * bool(changed)
