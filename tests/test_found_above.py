@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import pickle
 
 import numpy as np
@@ -21,6 +22,7 @@ from refnet.errors import (
     UnknownNameError,
 )
 from refnet.layers import Activation, Dense, Dropout, Flatten, Input, Layer, PReLU, Reshape
+from refnet.op import TABLE
 
 RNG = np.random.default_rng(5)
 X, Y = RNG.normal(0, 1, (6, 3)), RNG.normal(0, 1, (6, 1))
@@ -752,3 +754,38 @@ def test_what_is_called_is_a_loss_and_a_metric(loss):
     )
     assert model.train_on_batch(X, Y) == pytest.approx(plain.train_on_batch(X, Y), rel=1e-6)
     assert model.metrics[0].name in ("squares", "mean_squared_error")
+
+
+# -- axes, counted from the front and from the end ---------------------------------------------------
+
+ONE, PAIRS = (0, 1, 2), ((0, 1), (2, 0), (1, 2))
+AXES = {
+    **dict.fromkeys(("sum", "mean", "max", "min"), (*ONE, *PAIRS)),
+    **dict.fromkeys(("argmax", "argmin", "softmax", "log_softmax", "concatenate", "stack"), ONE),
+    "transpose": tuple(itertools.permutations(ONE)),
+}
+
+
+def test_all_ops_with_axes_are_tried():
+    """But those that an index is made of, whose axes are never counted from the end."""
+    having = {n for n, op in TABLE.items() if {"axis", "axes"} & {*op.attributes} and not op.primal}
+    assert having == {*AXES, "gather", "mask_coordinates"}
+
+
+@pytest.mark.parametrize(("name", "axes"), [(name, axes) for name in AXES for axes in AXES[name]])
+def test_an_axis_is_the_same_from_either_end(name, axes, backend):
+    """Where all axes have one length, nothing but their numbers tells them apart."""
+    op, one = TABLE[name], isinstance(axes, int)
+    arrays = np.random.default_rng(3).normal(0, 1, (2 if op.variadic else 1, 3, 3, 3))
+    inputs = [refnet.tensor(x, "float32", backend=backend) for x in arrays]
+    spelt = [(axis, axis - (4 if name == "stack" else 3)) for axis in ((axes,) if one else axes)]
+    found = []
+    for each in itertools.product(*spelt):
+        y = op(*inputs, **{"axes" if "axes" in op.attributes else "axis": each[0] if one else each})
+        values = np.arange(float(y.size)).reshape(y.shape)
+        upstream = refnet.tensor(values, "float32", backend=backend)
+        gs = refnet.gradients(y, inputs, upstream) if op.gradient else []
+        found.append([t.numpy() for t in (y, *gs)])
+    for others in found[1:]:
+        for a, b in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(a, b)

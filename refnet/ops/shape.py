@@ -76,6 +76,7 @@ TRANSPOSES = _arrangements(
     (((2, 3, 4),), {}),
     (((2, 3, 4),), {"axes": (0, 2, 1)}),
     (((2, 3, 4, 5),), {"axes": (2, 0, 3, 1)}),
+    (((2, 3, 4),), {"axes": (0, -1, 1)}),
     (((3,),), {}),
     (((1, 1),), {}),
     (((0, 3),), {}),
@@ -93,7 +94,7 @@ def transpose(x, axes=None):
 @transpose.vjp(shape=transposed, views="g")
 def transpose_vjp(g, axes=None):
     r"""∂L/∂x: the axes of g put back in order"""
-    return np.transpose(g, None if axes is None else tuple(np.argsort(axes)))
+    return np.transpose(g, None if axes is None else np.argsort(np.mod(axes, np.ndim(g))))
 
 
 JOINS = _arrangements(

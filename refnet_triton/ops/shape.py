@@ -40,7 +40,8 @@ def transpose_vjp(g, axes=None):
     r"""∂L/∂x: the axes of g put back in order"""
     if axes is None:
         return transpose(g)
-    return g.permute(tuple(sorted(range(len(axes)), key=axes.__getitem__)))
+    order = [axis % g.ndim for axis in axes]
+    return g.permute(tuple(sorted(range(g.ndim), key=order.__getitem__)))
 
 
 def concatenate(*xs, axis=0):
