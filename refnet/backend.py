@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
@@ -164,7 +165,7 @@ class NumPyBackend(Backend):
 
 _targets: dict[str, str | type[Backend]] = {"numpy": NumPyBackend}
 _loaded: dict[str, Backend] = {}
-_current: Backend | None = None
+_current: ContextVar[Backend | None] = ContextVar("current", default=None)
 
 
 def register(name: str, target: str | type[Backend]) -> None:
@@ -258,14 +259,18 @@ def _entry_point(name: str) -> str:
 
 def current() -> Backend:
     """The backend new tensors are made on: NumPy, or what REFNET_BACKEND or `use_backend` says."""
-    global _current
-    if _current is None:
-        _current = get(os.environ.get("REFNET_BACKEND", "numpy"))
-    return _current
+    found = _current.get()
+    if found is None:
+        found = get(os.environ.get("REFNET_BACKEND", "numpy"))
+        _current.set(found)
+    return found
 
 
 class use_backend:
     """Make tensors and models on another backend, from now on or within a ``with`` block.
+
+    It holds for the thread it is in, as `numpy.errstate` does; a new thread starts on NumPy, or on
+    what REFNET_BACKEND says.
 
     >>> with use_backend("numpy") as backend:
     ...     backend.name
@@ -273,10 +278,9 @@ class use_backend:
     """
 
     def __init__(self, backend: str | Backend) -> None:
-        global _current
         self._backend = get(backend)
         self._before = current()
-        _current = self._backend
+        _current.set(self._backend)
 
     def __enter__(self) -> Backend:
         return self._backend
@@ -287,8 +291,7 @@ class use_backend:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        global _current
-        _current = self._before
+        _current.set(self._before)
 
 
 def backend_of(array: Any) -> Backend | None:

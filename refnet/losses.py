@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from refnet import config, pairing
+from refnet.arguments import number
 from refnet.elsewhere import explain
 from refnet.errors import ArgumentError, DataError, DTypeError
 from refnet.naming import WithOptions, class_after, class_around, look_up, snake_case
@@ -69,7 +70,7 @@ def binary_crossentropy(
     that came out of a sigmoid are traced back to its scores, so that nothing is lost near 0 and 1;
     others are kept within [ε, 1 - ε].
     """
-    if label_smoothing:
+    if number("label_smoothing", label_smoothing, least=0, most=1):
         y_true = y_true * (1 - label_smoothing) + 0.5 * label_smoothing
     logits = y_pred if from_logits else _before("sigmoid", y_pred)
     if logits is not None:
@@ -91,7 +92,7 @@ def categorical_crossentropy(
     y_pred holds probabilities, or with from_logits=True the scores before softmax. Probabilities
     that came out of a softmax are traced back to its scores.
     """
-    if label_smoothing:
+    if number("label_smoothing", label_smoothing, least=0, most=1):
         classes = y_pred.shape[-1]
         y_true = y_true * (1 - label_smoothing) + label_smoothing / float(classes or 1)
     logits = y_pred if from_logits else _before("softmax", y_pred)
@@ -184,7 +185,7 @@ class Loss(WithOptions):
         """One loss for each example."""
         function = type(self).function
         y_true, y_pred = pairing.meet(self.rule, function.__name__, y_true, y_pred)
-        return function(y_true, y_pred, **self.options)
+        return self._result(function(y_true, y_pred, **self.options), y_pred)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of a batch: the mean of w · L (or the sum, or each)."""

@@ -132,7 +132,7 @@ class Metric(WithOptions, Mean):
         """One number for each example."""
         function = type(self).function
         y_true, y_pred = pairing.meet(self.rule, function.__name__, y_true, y_pred)
-        return function(y_true, y_pred, **self.options)
+        return self._result(function(y_true, y_pred, **self.options), y_pred)
 
     def require(self, y: np.ndarray[Any, Any], output_shape: Shape) -> None:
         """Raise an error if the targets y do not fit a model's output, before training starts."""

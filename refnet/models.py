@@ -19,9 +19,10 @@ from refnet.callbacks import Callback, Callbacks, History, Logs, loudness, progr
 from refnet.errors import ArgumentError, BackendError, DataError, NotReadyError, unknown_name
 from refnet.examples import Examples, examples
 from refnet.graph import Graph, placeholder
-from refnet.layers.layer import Layer, Shape
+from refnet.layers.layer import Layer, Shape, building
+from refnet.naming import called
 from refnet.optimizers import Optimizer
-from refnet.optimizers.optimizer import model_of
+from refnet.optimizers.optimizer import countable, model_of
 from refnet.overview import overview
 from refnet.parameters import Parameters, move
 from refnet.scope import outside_graphs, recording
@@ -97,12 +98,13 @@ class Sequential(Layer):
     @outside_graphs()
     def build(self, input_shape: Shape) -> None:
         """Make the weights of all layers for inputs of this shape (with the batch, None)."""
+        self._require_batch(input_shape)
         self.compute_output_shape(input_shape)  # raises before anything is built
         shape: Shape = (None, *input_shape[1:])
         for inner in self._models():
             if all(v.backend is self.backend for v in inner.variables):
                 inner.backend = self.backend
-        with backends.use_backend(self.backend):
+        with building, backends.use_backend(self.backend):
             for layer in self.layers:
                 layer.ensure_built(shape)
                 if not layer.all_built():
@@ -264,7 +266,8 @@ class Sequential(Layer):
         """Whatever Python reads in a step: of the layers, and of what `compile` was given."""
         optimizer, loss, found = self._compiled or (None, None, [])
         options = [vars(x) for x in (optimizer, loss) if x is not None]
-        self.settings, self._gathered_at = Settings(self.layers, *options, *found), None
+        functions = [] if loss is None else [called(type(loss))]
+        self.settings, self._gathered_at = Settings(self.layers, *options, *functions, *found), None
 
     def _ready(self, what: str) -> tuple[Optimizer, criteria.Loss, list[measures.Metric]]:
         if self._compiled is None:
@@ -399,9 +402,8 @@ class Sequential(Layer):
     def _train(self, x: Any, y: Any, weights: Any) -> tuple[Any, ...]:
         """One step on one batch: the loss and the metrics of it, as arrays."""
         optimizer = self.optimizer
-        rate, t = (
-            np.array(v, x.dtype) for v in (optimizer.learning_rate, optimizer.iterations + 1)
-        )
+        kind = countable(str(x.dtype))
+        rate, t = (np.array(v, kind) for v in (optimizer.learning_rate, optimizer.iterations + 1))
         results = self._step(training_step)(x, y, weights, rate, t)
         if self._parameters is not None:  # where nothing learns, no step is taken
             optimizer.iterations += 1
@@ -468,11 +470,11 @@ class Sequential(Layer):
         self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """The loss and the metrics of one batch; nothing changes."""
-        return self.evaluate(x, y, np.shape(x)[0], 0, sample_weight, return_dict)
+        return self.evaluate(x, y, len(examples(x)), 0, sample_weight, return_dict)
 
     def predict_on_batch(self, x: Any) -> np.ndarray[Any, Any]:
         """The outputs for one batch."""
-        return self.predict(x, np.shape(x)[0])
+        return self.predict(x, len(examples(x)))
 
     # -- checking ------------------------------------------------------------------------------
 
@@ -487,7 +489,7 @@ class Sequential(Layer):
         if not self.built:
             self.build(x.shape)
         if not self.all_built():
-            with backends.use_backend(self.backend):
+            with building, backends.use_backend(self.backend):
                 self.build_inner(tensor(x[:1]))
 
     def _examples(self, x: Any, y: Any, sample_weight: Any = None) -> Examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections import Counter
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from refnet.arguments import number, truth
 from refnet.errors import ArgumentError, UnknownNameError, unknown_name
 
 _used: Counter[str] = Counter()
@@ -43,14 +45,26 @@ def _named(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(y_true: Any, y_pred: Any) -> Any:
         return function(y_true, y_pred)
 
+    vars(call)["called"] = function  # whose attributes may change
     within = getattr(function, "func", None)
     call.__name__ = getattr(within, "__name__", snake_case(type(function).__name__))
     return call
 
 
+def called(kind: type) -> Any:
+    """The function of a class, or the object that it calls."""
+    function = kind.function  # type: ignore[attr-defined]
+    return getattr(function, "called", function)
+
+
 def options_of(kind: type) -> dict[str, Any]:
     """What the function of a class takes besides y_true and y_pred, with the defaults."""
-    parameters = list(inspect.signature(kind.function).parameters.values())  # type: ignore[attr-defined]
+    return _options(kind.function)  # type: ignore[attr-defined]
+
+
+@functools.lru_cache(256)
+def _options(function: Callable[..., Any]) -> dict[str, Any]:
+    parameters = list(inspect.signature(function).parameters.values())
     return {p.name: p.default for p in parameters[2:]}
 
 
@@ -66,6 +80,26 @@ class WithOptions:
         for name, value in {**options_of(type(self)), **options}.items():
             if value is not inspect.Parameter.empty:
                 setattr(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """An option that is True or False, or a number, stays one; a number may wait in a tensor."""
+        known = options_of(type(self)) if hasattr(self, "function") else {}
+        default, what = known.get(name), f"{type(self).__name__}: {name}"
+        if isinstance(default, bool):
+            value = truth(what, value)
+        elif isinstance(default, (int, float)) and not hasattr(value, "numpy"):
+            value = number(what, value)
+        super().__setattr__(name, value)
+
+    def _result(self, found: Any, y_pred: Any) -> Any:
+        """What the function returned, which is a tensor if it was given tensors."""
+        if hasattr(y_pred, "node") and not hasattr(found, "node"):
+            raise ArgumentError(
+                f"{type(self).__name__}: {type(self).function.__name__}(y_true, y_pred) returns a "
+                f"tensor, with a number for each example, made by refnet.ops or +, *, .mean() ...; "
+                f"got {found!r}"
+            )
+        return found
 
     @property
     def options(self) -> Mapping[str, Any]:

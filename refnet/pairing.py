@@ -31,7 +31,7 @@ from refnet.errors import DTypeError, ShapeError
 from refnet.ops import TABLE
 from refnet.promotion import native
 from refnet.shapes import Shape, agree
-from refnet.tensor import Tensor, tensor
+from refnet.tensor import Tensor, checked_when_run, tensor
 
 Function = Callable[..., Any]
 #: what happens to the last axes of y_true and y_pred: 1 adds one of length 1, -1 takes one away
@@ -105,7 +105,7 @@ def meet(rule: Rule, owner: str, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     if rule.alike:
         y_true = _of_type(y_true, y_pred)
         y_pred = _of_type(y_pred, y_true)
-        y_true = _checked_when_run(y_true, y_pred)
+        y_true = checked_when_run(y_true, y_pred)
     return y_true, y_pred
 
 
@@ -128,11 +128,11 @@ def weights_beside(losses: Any, weights: Any) -> Any:
     if not given:
         return weights
     if agree(shape, given):
-        return _checked_when_run(weights, losses)
+        return checked_when_run(weights, losses)
     ones = len(shape) - 1
     if len(given) == 2:
         weights = TABLE["index"](weights, key=(slice(None), 0))
-    weights = _checked_when_run(weights, TABLE["index"](losses, key=(slice(None), *(0,) * ones)))
+    weights = checked_when_run(weights, TABLE["index"](losses, key=(slice(None), *(0,) * ones)))
     return TABLE["index"](weights, key=(slice(None), *(None,) * ones))
 
 
@@ -210,13 +210,3 @@ def _with_last_axis(x: Any, change: int) -> Any:
     if not change:
         return x
     return TABLE["index"](x, key=(..., None) if change > 0 else (..., 0))
-
-
-def _checked_when_run(x: Any, like: Any) -> Any:
-    """x, which has to have the shape of the other also where a graph leaves lengths open.
-
-    Arithmetic would stretch a batch of one to fit; `stack` takes arrays of one shape only.
-    """
-    if None not in (*x.shape, *like.shape):
-        return x
-    return TABLE["index"](TABLE["stack"](x, like), key=0)

@@ -15,6 +15,7 @@ from typing import Any
 from refnet.initializers import Initializer
 from refnet.layers.layer import Layer
 from refnet.metrics import Metric
+from refnet.naming import called
 from refnet.op import Op
 from refnet.tensor import Tensor
 from refnet.variable import Variable
@@ -97,8 +98,8 @@ class Settings:
         if isinstance(x, PLAIN):
             yield type(x), repr(x)
             return
-        if isinstance(x, Tensor) and x.node is not None:
-            yield "computed"  # kept to be looked at: it is another one after each call
+        if isinstance(x, Tensor) and x.node is not None and x.node.recorded:
+            yield "recorded"  # kept by the layer, to be looked at: it is another one after each record
             return
         yield id(x)
         if id(x) in self._visited:
@@ -116,6 +117,7 @@ class Settings:
             self._attributes += [(x, name) for name in given]
             for name in given:
                 yield from self._key(getattr(x, name))
+            yield from self._key(called(type(x)))
         elif hasattr(x, "__dict__") and callable(x) and not isinstance(x, _NO_SETTINGS):
             yield from self._parts(vars(x))
 

@@ -17,7 +17,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -60,8 +60,8 @@ class Node:
 
     `count` is the number of results. `serial` counts the applications: sorted by it, nodes stand in
     the order they were recorded in. `promise` is what a graph knows of a node that waits. `detached`
-    is True if no gradient flows through it. Of a gradient, `since` is the serial of the node it is the
-    gradient of.
+    is True if no gradient flows through it, `recorded` if it was applied while a step was recorded. Of a
+    gradient, `since` is the serial of the node it is the gradient of.
     """
 
     __slots__ = (
@@ -71,6 +71,7 @@ class Node:
         "inputs",
         "op",
         "promise",
+        "recorded",
         "serial",
         "since",
         "values",
@@ -92,6 +93,7 @@ class Node:
         self.values = values
         self.promise: Promise | None = None
         self.detached = False
+        self.recorded = step_inputs.get() is not None
         self.since: int | None = None
 
     def __repr__(self) -> str:
@@ -571,3 +573,14 @@ def leaves(*outputs: Tensor) -> list[Tensor]:
     found = {t.key: t for t in outputs if t.node is None}
     found |= {t.key: t for node in recorded(outputs) for t in node.inputs if t.node is None}
     return list(found.values())
+
+
+def checked_when_run(x: Tensor, like: Tensor) -> Tensor:
+    """x, which has to have the shape of the other also where a graph leaves lengths open.
+
+    Arithmetic would stretch a batch of one to fit; `stack` takes arrays of one shape only.
+    """
+    if None not in (*x.shape, *like.shape):
+        return x
+    both: Tensor = TABLE["stack"](x, like)
+    return cast(Tensor, TABLE["index"](both, key=0))

@@ -13,7 +13,8 @@ from refnet.errors import ArgumentError, DTypeError, ShapeError
 from refnet.ops import TABLE
 from refnet.promotion import castable
 from refnet.scope import graph_in_use
-from refnet.tensor import Node, Tensor, apply, clock, tensor
+from refnet.shapes import agree
+from refnet.tensor import Node, Tensor, apply, checked_when_run, clock, tensor
 
 
 class Variable(Tensor):
@@ -62,10 +63,10 @@ class Variable(Tensor):
             new = tensor(values, backend=self.backend)
         if not castable(new.dtype, self.dtype):
             raise DTypeError(f"variable {self.name!r} holds {self.dtype}, got {new.dtype}")
-        if new.shape != self.shape and None not in new.shape:
+        if not agree(new.shape, self.shape):
             raise ShapeError(f"variable {self.name!r} has shape {self.shape}, got {new.shape}")
         if self.value is None or new.value is None:
-            return apply(TABLE["assign"], (self, new))
+            return apply(TABLE["assign"], (self, checked_when_run(new, self)))
         if new.dtype != self.dtype and self.dtype in INTEGERS:
             require_range(new.numpy(), self.dtype)
         apply(TABLE["assign"], (self, new))
@@ -98,10 +99,11 @@ class Variable(Tensor):
 
     def __iadd__(self, other: Any) -> Any:
         raise ArgumentError(
-            "a variable changes by assign, assign_add and assign_sub, not by += or -="
+            "a variable changes by assign, assign_add and assign_sub, not by +=, *= and the like"
         )
 
-    __isub__ = __imul__ = __itruediv__ = __iadd__
+    __isub__ = __imul__ = __itruediv__ = __ifloordiv__ = __imod__ = __iadd__
+    __ipow__ = __imatmul__ = __iadd__
 
     def assign_add(self, values: Any) -> Any:
         """w ← w + values"""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import copy
 import functools
 import itertools
 import pickle
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -772,7 +775,11 @@ def test_all_ops_with_axes_are_tried():
     assert having == {*AXES, "gather", "mask_coordinates"}
 
 
-@pytest.mark.parametrize(("name", "axes"), [(name, axes) for name in AXES for axes in AXES[name]])
+@pytest.mark.parametrize(
+    ("name", "axes"),
+    [(name, axes) for name in AXES for axes in AXES[name]],
+    ids=lambda what: str(what).replace(" ", ""),
+)
 def test_an_axis_is_the_same_from_either_end(name, axes, backend):
     """Where all axes have one length, nothing but their numbers tells them apart."""
     op, one = TABLE[name], isinstance(axes, int)
@@ -789,3 +796,226 @@ def test_an_axis_is_the_same_from_either_end(name, axes, backend):
     for others in found[1:]:
         for a, b in zip(found[0], others, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+# -- what Python holds, and a step that was recorded ---------------------------------------------------
+
+
+class Scaled(Layer):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def call(self, x):
+        return x * self.factor
+
+
+@pytest.mark.parametrize("way", ["leaf", "computed", "computed twice"])
+def test_a_tensor_among_the_attributes_may_be_replaced(way, backend):
+    """However it came about: what counts is whether it was there when the step was recorded."""
+    times = ["leaf", "computed", "computed twice"].index(way)
+
+    def made(k):
+        found = refnet.tensor(k)
+        for _ in range(times):
+            found = found * 1.0
+        return found
+
+    with refnet.use_backend(backend):
+        layer = Scaled(made(1.0))
+        model = compiled(Input((1,)), layer, Dense(1, kernel_initializer="ones"))
+        for k in (1.0, 2.0, 3.0):
+            layer.factor = made(k)
+            assert model.predict([[1.0]]) == k == model([[1.0]]).numpy()
+            assert model.evaluate([[1.0]], [[0.0]], verbose=0) == k * k
+        assert model.train_on_batch([[1.0]], [[0.0]]) == 9
+
+
+def test_what_a_layer_keeps_of_its_last_call_is_no_setting():
+    class Keeping(Layer):
+        calls = 0
+
+        def call(self, x):
+            Keeping.calls += 1
+            self.last = x * 2.0
+            return self.last
+
+    model = compiled(Input((3,)), Keeping(), Dense(1))
+    for _ in range(4):
+        model.predict(X)
+    assert Keeping.calls == 1
+    assert model.predict(X[:2]).shape == (2, 1) and Keeping.calls == 2
+
+
+class Weighed:
+    """A loss, or a metric, that holds a number."""
+
+    factor = 1.0
+
+    def __init__(self):
+        self.factor = 1.0
+
+    def __call__(self, y, p):
+        return ((y - p) ** 2).mean(axis=-1) * self.factor
+
+
+def test_attributes_of_a_loss_or_a_metric_that_is_called():
+    loss, metric = Weighed(), Weighed()
+    model = compiled(Input((3,)), Dense(1), loss=loss, found=[metric])
+    first = model.evaluate(X, Y, verbose=0)
+    loss.factor, metric.factor = 2.0, 4.0
+    np.testing.assert_allclose(model.evaluate(X, Y, verbose=0), [2 * first[0], 4 * first[1]])
+
+
+@pytest.mark.parametrize("wrong", [3.0, np.float32(2), None, [1.0, 2.0], (), "no", np.ones(6)])
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("of", ["loss", "metric"])
+def test_what_is_no_tensor_is_no_loss_and_no_metric(of, eagerly, wrong):
+    model = refnet.Sequential([Input((3,)), Dense(1)])
+    given = (
+        {"loss": "mse", "metrics": [lambda y, p: wrong]}
+        if of == "metric"
+        else {"loss": lambda y, p: wrong}
+    )
+    model.compile("adam", run_eagerly=eagerly, **given)
+    before = model.get_weights()
+    for method in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
+        with pytest.raises(ArgumentError, match="returns a tensor"):
+            method(X, Y)
+    for a, b in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# -- options, and the type of a rate -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [*losses.LOSSES.values(), *metrics.METRICS.values()])
+def test_options_are_of_the_kind_of_their_defaults(kind):
+    for name, default in dict(kind().options).items():
+        for wrong in (
+            "no",
+            None,
+            [1],
+            *((1, 0.0) if isinstance(default, bool) else (True, np.nan)),
+        ):
+            with pytest.raises(ArgumentError, match=name):
+                kind(**{name: wrong})
+            made = kind()
+            with pytest.raises(ArgumentError, match=name):
+                setattr(made, name, wrong)
+            assert dict(made.options) == dict(kind().options)
+
+
+@pytest.mark.parametrize("kind", [losses.BinaryCrossentropy, losses.CategoricalCrossentropy])
+@pytest.mark.parametrize("share", [-1.0, 2.0])
+def test_labels_are_smoothed_by_a_share(kind, share):
+    with pytest.raises(ArgumentError, match="label_smoothing"):
+        kind(label_smoothing=share)([[1, 0]], [[0.9, 0.1]])
+
+
+@pytest.mark.parametrize("rate", [1e-8, 1e-3])
+def test_a_small_rate_is_no_0_for_a_half_type(rate):
+    refnet.config.set_floatx("float16")
+    try:
+        model = refnet.Sequential([Dense(1, use_bias=False, input_shape=(1,))])
+        model.set_weights([[[0.001]]])
+        model.compile(optimizers.SGD(rate), "mse")
+        model.fit([[100.0]], [[-100.0]], verbose=0)
+        assert model.get_weights()[0][0, 0] == np.float16(
+            np.float16(0.001) - rate * 2 * 100.1 * 100
+        )
+    finally:
+        refnet.config.set_floatx("float32")
+
+
+# -- threads -------------------------------------------------------------------------------------------
+
+
+def in_threads(count, work):
+    """The results of work(0), work(1) ..., each in a thread of its own; an error in one is raised."""
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        return [one.result(60) for one in [pool.submit(work, i) for i in range(count)]]
+
+
+def test_a_backend_in_use_is_that_of_its_thread():
+    inside, over = threading.Event(), threading.Event()
+
+    def other(i):
+        with refnet.use_backend("loopback"):
+            inside.set()
+            over.wait(60)
+            return refnet.tensor(1.0).backend.name
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        found = pool.submit(other, 0)
+        inside.wait(60)
+        assert refnet.tensor(1.0).backend.name == "numpy"
+        with refnet.use_backend("numpy"):
+            over.set()
+            assert found.result(60) == "loopback"
+            assert refnet.tensor(1.0).backend.name == "numpy"
+    assert refnet.tensor(1.0).backend.name == "numpy"
+
+
+def test_threads_that_call_a_model_first_build_it_once():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(10):
+            model = refnet.Sequential([Dense(4, "relu"), Dense(2)])
+            found = in_threads(6, lambda i, model=model: model.predict(X))
+            assert len(model.get_weights()) == 4
+            for y in found:
+                np.testing.assert_array_equal(y, model.predict(X))
+    finally:
+        sys.setswitchinterval(before)
+
+
+# -- plain mistakes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", [[9.0], [[9.0]], [1.0, 2.0, 3.0, 4.0], []])
+def test_a_weight_keeps_its_shape_where_a_graph_leaves_it_open(values):
+    with refnet.Graph() as graph:
+        x = refnet.placeholder((None,) * np.ndim(values))
+        w = refnet.Variable([1.0, 2.0, 3.0])
+        if np.ndim(values) == 2:
+            with pytest.raises(ShapeError, match="has shape"):
+                w.assign(x)
+            return
+        w.assign(x).named("a")
+    with refnet.Session(graph) as session:
+        with pytest.raises(ShapeError):
+            session.run("a", {x: values})
+        np.testing.assert_array_equal(session.run(w), [1, 2, 3])
+        np.testing.assert_array_equal(session.run("a", {x: [4.0, 5.0, 6.0]}), [4, 5, 6])
+
+
+@pytest.mark.parametrize("change", ["+=", "-=", "*=", "/=", "//=", "%=", "**=", "@="])
+def test_a_variable_stays_one(change):
+    names = {"w": refnet.Variable([1.0, 2.0])}
+    with pytest.raises(ArgumentError, match="assign"):
+        exec(f"w {change} 2", names)
+    assert isinstance(names["w"], refnet.Variable)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda: compiled(Dense(1)).predict_on_batch(3.0),
+        lambda: compiled(Dense(1)).predict_on_batch(None),
+        lambda: compiled(Dense(1)).predict_on_batch([[1], [1, 2]]),
+        lambda: compiled(Dense(1)).test_on_batch(3.0, 3.0),
+        lambda: Dense(2)([[1], [1, 2]]),
+        lambda: Flatten()(3.0),
+        lambda: Dense(2)(3.0),
+        lambda: Activation("softmax")(3.0),
+        lambda: Dense(2).build(3),
+        lambda: Dense(2).build(()),
+        lambda: refnet.Sequential([Dense(2)]).build(None),
+        lambda: refnet.Sequential([Dense(2)]).build(3),
+    ],
+)
+def test_plain_mistakes_have_plain_errors(mistake):
+    with pytest.raises(RefnetError):
+        mistake()

@@ -434,13 +434,13 @@ def test_gradients_stay_on_their_backend(here):
 
 def test_the_environment_names_the_backend(monkeypatch):
     for name, answer in (("loopback", "loopback"), (None, "numpy")):
-        monkeypatch.setattr(backends, "_current", None)
+        backends._current.set(None)
         if name:
             monkeypatch.setenv("REFNET_BACKEND", name)
         else:
             monkeypatch.delenv("REFNET_BACKEND")
         assert tensor([1.0]).backend.name == answer
-    monkeypatch.setattr(backends, "_current", None)
+    backends._current.set(None)
     monkeypatch.setenv("REFNET_BACKEND", "nunpy")
     with pytest.raises(UnknownNameError, match="did you mean 'numpy'"):
         tensor([1.0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from refnet.tensor import Tensor, tensor
 from refnet.variable import Variable
 
 Shape = tuple[int | None, ...]
+#: held while weights are made: of threads that call a layer first, one builds it
+building = threading.RLock()
 
 
 class Layer(Explained):
@@ -88,7 +91,7 @@ class Layer(Explained):
         if not isinstance(x, Tensor):
             own = isinstance(x, (list, tuple, np.ndarray))
             there = next((v.backend for v in self.variables), None)
-            x = tensor(np.asarray(x, config.floatx()) if own else x, backend=there)
+            x = tensor(x, config.floatx() if own else None, backend=there)
         self.ensure_built(x.shape)
         with name_scope(self.name), self._updates_of(x):
             y = self.call(x, training=training) if self._takes_training else self.call(x)
@@ -120,6 +123,7 @@ class Layer(Explained):
         """Make the weights for inputs of this shape, unless they are made; all of them, or none."""
         if self.built:
             return
+        self._require_batch(input_shape)
         try:
             self.make_weights(input_shape)
         except Exception:
@@ -128,10 +132,22 @@ class Layer(Explained):
         self.input_shape = (None, *input_shape[1:])
         self.built = True
 
+    def _require_batch(self, shape: Any) -> None:
+        """Raise an error for what is no shape of a batch: a tuple that begins with its length."""
+        if not isinstance(shape, (tuple, list)):
+            raise ArgumentError(
+                f"{type(self).__name__} {self.name!r}: an input shape is a tuple, such as (None, 3), "
+                f"got {shape!r}"
+            )
+        if not shape:
+            raise self.wrong_shape("(batch, ...)", ())
+
     def ensure_built(self, input_shape: Shape) -> None:
         """Build the layer unless it is built, and check that the input fits it."""
-        if not self.built:
-            self.build(input_shape)
+        self._require_batch(input_shape)
+        with building:  # by one thread
+            if not self.built:
+                self.build(input_shape)
         if not self.built:  # a subclass brought a `build` of its own, as in Keras
             self.input_shape, self.built = (None, *input_shape[1:]), True
         self.check_input(input_shape)
@@ -293,7 +309,7 @@ def _within(x: Any) -> Iterator[Layer | Variable]:
     if isinstance(x, (Layer, Variable)):
         yield x
     elif isinstance(x, (dict, list, tuple)):
-        for part in x.values() if isinstance(x, dict) else x:
+        for part in [*x.values()] if isinstance(x, dict) else x:
             yield from _within(part)
 
 

@@ -190,7 +190,7 @@ class Optimizer(Explained):
         pairs = list(zip(gradients(loss, variables), variables, strict=True))
         with graph, name_scope(self.name):
             pairs = [(self._fitting(g, variable), variable) for g, variable in pairs]
-            kind = _countable(loss.dtype)
+            kind = countable(loss.dtype)
             count = Variable(0.0, kind, "iterations", trainable=False)
             t = count.assign_add(1.0)
             rate = Variable(self.learning_rate, kind, "learning_rate", trainable=False)
@@ -201,7 +201,7 @@ class Optimizer(Explained):
 
     def step_inputs(self, variable: Variable) -> tuple[Tensor, Tensor]:
         """(η, t) of the current step, as tensors beside the variable."""
-        dtype, backend = _countable(variable.dtype), variable.backend
+        dtype, backend = countable(variable.dtype), variable.backend
         return (
             tensor(self.learning_rate, dtype, backend=backend),
             tensor(float(self.iterations), dtype, backend=backend),
@@ -246,6 +246,6 @@ class Optimizer(Explained):
         return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in given.items())})"
 
 
-def _countable(dtype: str) -> str:
+def countable(dtype: str) -> str:
     """The type for a step's number and rate: half types end counting at 2048, or at 256."""
     return dtype if dtype in ("float32", "float64") else "float32"

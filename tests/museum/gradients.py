@@ -97,7 +97,7 @@ PIECES = (
         id="transposed-the-same-way-again",
         title="A permutation in place of its inverse",
         file="refnet/ops/shape.py",
-        right="return np.transpose(g, None if axes is None else tuple(np.argsort(axes)))",
+        right="return np.transpose(g, None if axes is None else np.argsort(np.mod(axes, np.ndim(g))))",
         wrong="return np.transpose(g, axes)",
         story="""
             Transposing twice gives back the matrix, so the gradient of transpose is transpose.
@@ -106,6 +106,20 @@ PIECES = (
         """,
         symptom="Attention heads and channels mixed up in the backward pass only.",
         test=f"{DIFFERENCES}[transpose]",
+    ),
+    Piece(
+        id="axes-counted-from-the-end",
+        title="An axis counted from the end",
+        file="refnet/ops/shape.py",
+        right="np.argsort(np.mod(axes, np.ndim(g)))",
+        wrong="np.argsort(axes)",
+        story="""
+            transpose(-1, 0) and transpose(1, 0) are one thing, so the result is right. The inverse of
+            the order is found by sorting it, and -1 sorts before 0: the gradient stays as it was. Orders
+            of which all or none count from the end are inverted well, and those are what tests try.
+        """,
+        symptom="A square weight that is used transposed as x @ w.transpose(-1, 0) learns the wrong way.",
+        test="tests/test_found_above.py::test_an_axis_is_the_same_from_either_end[numpy-transpose-(1,0,2)]",
     ),
     Piece(
         id="softmax-diagonal",
