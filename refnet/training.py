@@ -6,8 +6,9 @@ a list of array calls; on a GPU one captured graph.
 
 What Python decided on the way is the same in all runs of a plan. Attributes of layers, regularizers,
 the loss, the metrics and the optimizer may change all the same: `refnet.settings` notices, and the
-step is recorded anew. Python code that asks for something else, a global variable or a value of the
-batch, needs ``compile(..., run_eagerly=True)``: every step runs as the first one does.
+step is recorded anew. Python code that asks for something else needs ``compile(..., run_eagerly=True)``,
+where every step runs as the first one does: a global variable, an attribute of a class, an array that is
+changed in place, a set, an object of another kind among the attributes, a value of the batch.
 """
 
 from __future__ import annotations
