@@ -35,9 +35,9 @@ from refnet import (
     regularizers,
     utils,
 )
-from refnet.backend import use_backend
-from refnet.backpropagation import gradients
-from refnet.creation import (
+from refnet.autograd.backpropagation import gradients
+from refnet.autograd.context import name_scope
+from refnet.autograd.creation import (
     arange,
     eye,
     from_dlpack,
@@ -48,25 +48,31 @@ from refnet.creation import (
     zeros,
     zeros_like,
 )
-from refnet.elsewhere import missing
-from refnet.graph import Graph, group, placeholder, reset_default_graph
-from refnet.models import Sequential
-from refnet.perceptron import Perceptron
-from refnet.scope import name_scope
-from refnet.session import Session
-from refnet.shadow import shadow
-from refnet.tensor import Tensor, tensor
-from refnet.variable import Variable
+from refnet.autograd.tensor import Tensor, tensor
+from refnet.autograd.variable import Variable
+from refnet.backend import use_backend
+from refnet.base.elsewhere import missing
+from refnet.base.version import __version__
+from refnet.graph.graph import Graph, group, placeholder, reset_default_graph
+from refnet.graph.session import Session
+from refnet.models.sequential import Sequential
 
-__version__ = "0.1.0"
-
-#: loaded when first asked for: most programs need none of them
-_LATER = ("descent", "diagnostics", "plot", "summary")
+#: loaded when first asked for, since most programs need none of them: names, and where they are
+_LATER = {
+    "Perceptron": "refnet.perceptron:Perceptron",
+    "descent": "refnet.descent",
+    "diagnostics": "refnet.diagnostics",
+    "plot": "refnet.plot",
+    "shadow": "refnet.check:shadow",
+    "summary": "refnet.summary",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _LATER:
-        return importlib.import_module(f"refnet.{name}")
+        module, _, attribute = _LATER[name].partition(":")
+        found = importlib.import_module(module)
+        return getattr(found, attribute) if attribute else found
     raise missing(__name__, name, __all__)
 
 
@@ -77,6 +83,7 @@ __all__ = [
     "Session",
     "Tensor",
     "Variable",
+    "__version__",
     "activations",
     "arange",
     "callbacks",

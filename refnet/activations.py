@@ -24,9 +24,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from refnet.elsewhere import explain
+from refnet.base.elsewhere import explain
+from refnet.base.names import look_up
 from refnet.errors import ArgumentError, unknown_name
-from refnet.naming import look_up
 from refnet.ops import TABLE
 
 Activation = Callable[..., Any]

@@ -31,9 +31,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from refnet import optimizers
+from refnet.autograd.variable import Variable
 from refnet.errors import ArgumentError, DataError, ShapeError
 from refnet.optimizers import Optimizer
-from refnet.variable import Variable
 
 Array = np.ndarray[Any, Any]
 

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refnet import activations, config, initializers
-from refnet.backpropagation import gradients
+from refnet.autograd.backpropagation import gradients
+from refnet.autograd.tensor import tensor
 from refnet.errors import ArgumentError, DataError
 from refnet.layers import Dense, Layer, ReLU
 from refnet.ops import TABLE
-from refnet.tensor import tensor
 
 if TYPE_CHECKING:
-    from refnet.models import Sequential
+    from refnet.models.sequential import Sequential
 
 Array = np.ndarray[Any, Any]
 

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from refnet import config, ops
-from refnet.arguments import Number, optional_seed
-from refnet.naming import look_up, snake_case
+from refnet.base.arguments import Number, optional_seed
+from refnet.base.names import look_up, snake_case
 from refnet.random import next_key
 
 Array = np.ndarray[Any, Any]

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from refnet.errors import ArgumentError, DataError, NotReadyError, ShapeError
-from refnet.examples import examples
 from refnet.ops.activations import binary_step
 from refnet.random import next_key
+from refnet.training.data import examples
 
 Array = np.ndarray[Any, Any]
 

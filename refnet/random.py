@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from refnet import config, ops
-from refnet.arguments import whole_number
+from refnet.autograd.context import step_inputs
+from refnet.autograd.tensor import Tensor, tensor
+from refnet.autograd.variable import Variable
+from refnet.base.arguments import whole_number
 from refnet.errors import ShapeError
 from refnet.op import TABLE, Op
-from refnet.scope import step_inputs
-from refnet.tensor import Tensor, tensor
-from refnet.variable import Variable
 
 _seed = int.from_bytes(os.urandom(4), "little")
 _stream = 0

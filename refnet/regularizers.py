@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from refnet.arguments import Number
-from refnet.naming import look_up
+from refnet.base.arguments import Number
+from refnet.base.names import look_up
 from refnet.ops import TABLE
 
 

@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 
-from refnet.entries import Entry
 from refnet.errors import (
     ArgumentError,
     DTypeError,
@@ -31,6 +30,7 @@ from refnet.errors import (
     NotReadyError,
     ShapeError,
 )
+from refnet.graph.entry import Entry
 
 Array = np.ndarray[Any, Any]
 
@@ -145,7 +145,7 @@ class SummaryWriter:
     def add_graph(self, graph: Any) -> None:
         """Add a graph, which the Graphs page draws. A run has one; a further one is a run of its own.
 
-        `graph` has a method `entries()` that returns a list of `refnet.entries.Entry`.
+        `graph` has a method `entries()` that returns a list of `refnet.graph.entry.Entry`.
         """
         from tensorboard.compat.proto.event_pb2 import Event
 

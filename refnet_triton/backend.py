@@ -12,9 +12,9 @@ import torch
 
 from refnet.backend import Array, Backend
 from refnet.errors import BackendError, DTypeError
-from refnet.fitting import Fitted
 from refnet.op import Op
-from refnet.shapes import Spec
+from refnet.op.fitting import Fitted
+from refnet.op.shapes import Spec
 from refnet_triton import faults, inspect
 from refnet_triton.accesses import guarded
 from refnet_triton.capture import TURN, CapturedGraph, Graphs

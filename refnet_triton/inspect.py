@@ -19,10 +19,10 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from refnet.cases import Case
 from refnet.errors import ArgumentError, BackendError, RefnetError
 from refnet.op import Op
-from refnet.shapes import Spec
+from refnet.op.columns import Case
+from refnet.op.shapes import Spec
 from refnet_triton.targets import target_named
 
 COMPILING = {"REFNET_COMPILE_ONLY": "1", "CUDA_VISIBLE_DEVICES": ""}

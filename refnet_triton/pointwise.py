@@ -39,8 +39,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from refnet.base.dtypes import common
 from refnet.errors import DTypeError
-from refnet.promotion import common
 
 from . import runtime
 from .runtime import (

@@ -17,7 +17,7 @@ import pytest
 from loopback import Loopback
 
 from refnet import backend as backends
-from refnet.agreement import cases_of, compare
+from refnet.proof.judge import cases_of, compare
 
 TIERS = {
     "numpy": "NumPy",

@@ -7,7 +7,7 @@ pytest.importorskip("triton")
 pytestmark = pytest.mark.triton
 
 from refnet import backend as backends  # noqa: E402
-from refnet.check import check  # noqa: E402
+from refnet.check.ops import check  # noqa: E402
 from refnet.op import TABLE  # noqa: E402
 from refnet_triton.accesses import guarded, watched  # noqa: E402
 from refnet_triton.runtime import DEVICE, INTERPRETED, as_on_a_gpu  # noqa: E402

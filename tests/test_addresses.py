@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from refnet import backend as backends
-from refnet.agreement import all_ops, cases_of
-from refnet.corners import large_cases
+from refnet.check.edge_cases import large_cases
 from refnet.errors import ShapeError
 from refnet.op import TABLE
-from refnet.shapes import Spec
+from refnet.op.shapes import Spec
+from refnet.proof.judge import all_ops, cases_of
 
 pytestmark = pytest.mark.triton
 

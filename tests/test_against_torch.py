@@ -44,9 +44,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("refnet_triton.runtime")
 
-from refnet.agreement import arrays_for, cases_of, inputs_for, output_names, reference  # noqa: E402
-from refnet.bounds import round_to, spacing  # noqa: E402
+from refnet.base.dtypes import round_to, spacing  # noqa: E402
 from refnet.ops import TABLE  # noqa: E402
+from refnet.proof.judge import arrays_for, cases_of, inputs_for, output_names, reference  # noqa: E402
 from refnet_triton.bench import inputs as bench  # noqa: E402
 from refnet_triton.bench import peers  # noqa: E402
 

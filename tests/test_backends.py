@@ -14,9 +14,9 @@ import pytest
 import refnet
 from refnet import backend as backends
 from refnet import layers
-from refnet.agreement import all_ops
 from refnet.errors import BackendError
 from refnet.op import TABLE
+from refnet.proof.judge import all_ops
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "docs" / "examples" / "torch_example"

@@ -5,10 +5,10 @@ import pytest
 
 import refnet
 from refnet import ops
-from refnet.agreement import all_ops, cases_of, inputs_for
+from refnet.autograd.tensor import Tensor
 from refnet.errors import CallError, RefnetError, ShapeError
 from refnet.op import TABLE
-from refnet.tensor import Tensor
+from refnet.proof.judge import all_ops, cases_of, inputs_for
 
 OPS = list(all_ops())
 

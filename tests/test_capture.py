@@ -18,7 +18,7 @@ import refnet
 from refnet import backend as backends
 from refnet.backend import Backend
 from refnet.layers import Dense, Input
-from refnet.training import Step, training_step
+from refnet.training.step import Step, training_step
 
 pytestmark = pytest.mark.triton
 

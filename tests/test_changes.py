@@ -9,8 +9,8 @@ import pytest
 from refnet import backend as backends
 from refnet import report
 from refnet.backend import NumPyBackend
-from refnet.changes import changes, lines
-from refnet.check import check
+from refnet.check.baseline import changes, lines
+from refnet.check.ops import check
 from refnet.errors import FileError
 
 OPS = ["sigmoid", "softmax", "relu"]

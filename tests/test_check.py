@@ -11,12 +11,13 @@ import pytest
 
 from refnet import backend as backends
 from refnet import report
-from refnet.agreement import all_ops
 from refnet.backend import Backend, NumPyBackend
-from refnet.check import Curve, Failure, cases_for, check, command
+from refnet.check.ops import cases_for, check
+from refnet.check.result import Curve, Failure, command, verdict
 from refnet.errors import ArgumentError, BackendError, UnknownNameError
 from refnet.op import TABLE
 from refnet.plot import check as pictures
+from refnet.proof.judge import all_ops
 
 FILES = ("activations", "matmul", "softmax")
 
@@ -251,13 +252,13 @@ def test_what_is_missing_is_named_and_is_no_agreement():
     assert found.ok(allow_missing=True)
     nothing = check(["matmul"], backends=[Partial()], quick=True)
     assert not nothing.ok(allow_missing=True)
-    assert report.verdict(nothing).startswith("Nothing was compared")
+    assert verdict(nothing).startswith("Nothing was compared")
     broken = check(["softmax"], backends=[Partial()], quick=True).rows[0]
     assert (broken.status, broken.message) == ("error", "OSError: disk")
 
 
 def test_an_op_that_is_tried_on_nothing_does_not_pass(monkeypatch):
-    monkeypatch.setattr("refnet.check.cases_for", lambda op, quick=False: ())
+    monkeypatch.setattr("refnet.check.ops.cases_for", lambda op, quick=False: ())
     found = check(["relu"], backends=[Planted()])
     assert found.rows[0].status == "fail"
     assert not found.ok()

@@ -12,8 +12,9 @@ import pytest
 
 import refnet
 from refnet import backend as backends
-from refnet import config, drift
+from refnet import config
 from refnet.backend import NumPyBackend
+from refnet.check import training as drift
 from refnet.op import TABLE
 
 pytestmark = pytest.mark.needs("rich")  # so does refnet.cli: it is imported where it is used
@@ -432,7 +433,7 @@ def test_demo_with_triton(refnet_, tmp_path):
     assert compared["largest_difference_in_units_of_its_bound"] <= 1
 
 
-# -- what the demo stands on: refnet.drift ----------------------------------------------------------
+# -- what the demo stands on: refnet.check.training -------------------------------------------------
 
 
 def test_float32_drifts_within_its_bound_and_not_far_below():

@@ -75,7 +75,7 @@ class Recorder:
 
     def cases(self, dtypes):
         """The launches of the test cases in some types."""
-        from refnet.agreement import all_ops, arrays_for, cases_of, inputs_for
+        from refnet.proof.judge import all_ops, arrays_for, cases_of, inputs_for
 
         def draw(op, case, dtype):
             inputs, attributes = inputs_for(op, case, dtype)

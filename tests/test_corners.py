@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refnet import corners
-from refnet.agreement import all_ops
-from refnet.cases import Case, Cases, constant, normal, with_nonfinite
+from refnet.check import edge_cases as corners
 from refnet.op import TABLE, Op
-from refnet.shapes import Spec
+from refnet.op.columns import Case, Cases
+from refnet.op.shapes import Spec
+from refnet.proof.cases import constant, normal, with_nonfinite
+from refnet.proof.judge import all_ops
 
 PAGE = Path(__file__).parent.parent / "docs" / "corners.md"
 EVERY = pytest.mark.parametrize("op", all_ops(), ids=lambda op: op.name)
@@ -81,7 +82,7 @@ def test_infinities_and_nan_are_where_they_were_put():
 
 def test_the_page_is_that_of_the_cases():
     assert corners.page() == PAGE.read_text("utf-8"), (
-        "run: python -m refnet.corners docs/corners.md"
+        "run: python -m refnet.check.edge_cases docs/corners.md"
     )
     rows = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| `")]
     assert len(rows) == sum(op.primal is None for op in TABLE.values())

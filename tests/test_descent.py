@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from refnet.autograd.variable import Variable
 from refnet.descent import (
     Line,
     central_differences,
@@ -15,7 +16,6 @@ from refnet.descent import (
 )
 from refnet.errors import ArgumentError, DataError, ShapeError, UnknownNameError
 from refnet.optimizers import SGD, Adam, RMSprop
-from refnet.variable import Variable
 
 X = [Fraction(5, 10), Fraction(23, 10), Fraction(29, 10)]
 Y = [Fraction(14, 10), Fraction(19, 10), Fraction(32, 10)]

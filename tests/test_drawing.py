@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from conftest import need
 
-from refnet.drawing import (
+from refnet.errors import ArgumentError, UnknownNameError
+from refnet.graph.drawing import (
     COLOURS,
     WRITES,
     legend,
@@ -18,8 +19,7 @@ from refnet.drawing import (
     to_dot,
     to_mermaid,
 )
-from refnet.entries import Entry
-from refnet.errors import ArgumentError, UnknownNameError
+from refnet.graph.entry import Entry
 
 F32 = "float32"
 

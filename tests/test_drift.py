@@ -7,10 +7,12 @@ from pictures import contains, pixels
 
 import refnet
 from refnet import backend as backends
-from refnet import config, drift, layers, training
+from refnet import config, layers
+from refnet.autograd.tensor import watching
+from refnet.check import training as drift
 from refnet.errors import ArgumentError, NotReadyError
 from refnet.plot.figure import BLUE, GREEN, ORANGE
-from refnet.tensor import watching
+from refnet.training import step as training
 
 X = np.random.default_rng(0).normal(size=(48, 6)).astype("float32")
 X[:, 2] = 0  # an input that is never there: its weights never move

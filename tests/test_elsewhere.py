@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import refnet
-from refnet import elsewhere
+from refnet.autograd.tensor import Tensor
+from refnet.autograd.variable import Variable
+from refnet.base import elsewhere
 from refnet.errors import CallError, GraphError, MissingNameError, RefnetError
 from refnet.optimizers import SGD, Optimizer
-from refnet.tensor import Tensor
-from refnet.variable import Variable
 
 MODULES = [owner for owner in elsewhere.WORDS if owner.startswith("refnet")]
 SENTENCES = sorted({s for words in elsewhere.WORDS.values() for s in words.values()})

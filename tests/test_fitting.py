@@ -9,12 +9,12 @@ import pytest
 
 from refnet import Graph, Session, placeholder
 from refnet import backend as backends
-from refnet.agreement import all_ops, cases_of, differences, inputs_for, tolerances
+from refnet.autograd.tensor import apply, tensor
+from refnet.autograd.variable import Variable
 from refnet.errors import DataError, DTypeError, RefnetError, ShapeError
-from refnet.fitting import MOST, Fitted
 from refnet.op import TABLE
-from refnet.tensor import apply, tensor
-from refnet.variable import Variable
+from refnet.op.fitting import MOST, Fitted
+from refnet.proof.judge import all_ops, cases_of, differences, inputs_for, tolerances
 
 TRITON = pytest.param("triton", marks=pytest.mark.triton)
 SEVERAL = [op for op in all_ops() if len(op.inputs) > 1 or op.variadic]

@@ -10,12 +10,12 @@ import pytest
 
 from refnet import Sequential
 from refnet import backend as backends
-from refnet.agreement import cases_of, compare
+from refnet.autograd.tensor import tensor
+from refnet.base.files import replace_file
 from refnet.callbacks import Callback, EarlyStopping
 from refnet.layers import Dense, Input
 from refnet.op import TABLE
-from refnet.serialization import replace_file
-from refnet.tensor import tensor
+from refnet.proof.judge import cases_of, compare
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -6,7 +6,7 @@ import pytest
 from refnet import backend as backends
 from refnet import errors
 from refnet.op import TABLE
-from refnet.shapes import Spec
+from refnet.op.shapes import Spec
 
 KEY = np.array((1, 2))
 

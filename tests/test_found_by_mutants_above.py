@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import refnet
-from refnet import losses, metrics, ops, pairing
-from refnet.backpropagation import gradients
+from refnet import losses, metrics, ops
+from refnet.autograd.backpropagation import gradients
+from refnet.autograd.tensor import apply
 from refnet.errors import (
     ArgumentError,
     DTypeError,
@@ -18,9 +19,9 @@ from refnet.errors import (
     ShapeError,
 )
 from refnet.layers import Dense, Dropout, Flatten, Input, Layer, PReLU, Reshape, Softmax
+from refnet.losses import pairing
 from refnet.op import TABLE
-from refnet.tensor import apply
-from refnet.training import weight_gradients
+from refnet.training.step import weight_gradients
 
 RNG = np.random.default_rng(7)
 X, Y = RNG.normal(0, 1, (6, 3)), RNG.normal(0, 1, (6, 1))

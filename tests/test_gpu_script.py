@@ -16,8 +16,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("refnet_triton.runtime")
 
-from refnet.check import cases_for  # noqa: E402
-from refnet.check import check as checked_by_refnet  # noqa: E402
+from refnet.check.ops import cases_for  # noqa: E402
+from refnet.check.ops import check as checked_by_refnet  # noqa: E402
 from refnet.op import TABLE  # noqa: E402
 from refnet.report import as_json, read_json  # noqa: E402
 from refnet_triton.bench import results  # noqa: E402
@@ -282,7 +282,7 @@ def all_of(ops, note=none):
 LAUNCHED = """
 from refnet_triton import compilation
 compilation.without_memory()
-from refnet.agreement import all_ops, arrays_for, inputs_for
+from refnet.proof.judge import all_ops, arrays_for, inputs_for
 from refnet_triton.bench.inputs import backend
 from refnet_triton.gpu import check
 

@@ -16,7 +16,7 @@ from refnet.errors import (
     ShapeError,
     UnknownNameError,
 )
-from refnet.graph import default_graph
+from refnet.graph.graph import default_graph
 from refnet.ops import TABLE
 
 

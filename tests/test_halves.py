@@ -5,10 +5,10 @@ import pytest
 
 from refnet import backend as backends
 from refnet import losses, metrics
-from refnet.agreement import all_ops
-from refnet.backpropagation import gradients
+from refnet.autograd.backpropagation import gradients
+from refnet.autograd.tensor import tensor
 from refnet.op import TABLE
-from refnet.tensor import tensor
+from refnet.proof.judge import all_ops
 
 
 @pytest.fixture

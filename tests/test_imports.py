@@ -1,9 +1,13 @@
-"""The arrows of the architecture, read off the source: who may import whom."""
+"""The arrows of the architecture, read off the source: who may import whom.
+
+`python tests/test_imports.py` prints the rooms of refnet in their order, and how many imports lead where.
+"""
 
 import ast
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,46 +15,35 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 REFNET, TRITON = ROOT / "refnet", ROOT / "refnet_triton"
 
-#: the modules of refnet, lowest first: a module imports from its own level and from those below.
-#: What is not listed (layers, optimizers, losses, ...) is OTHER.
-OTHER = "layers, optimizers, losses and the rest"
-LEVELS = [
-    {"errors", "config", "elsewhere", "entries", "scope"},
-    {"bounds", "cases", "shapes", "promotion", "halves", "fitting"},
-    {"op"},
-    {"ops"},
-    {"backend", "conversion", "operators", "numpy_functions"},
-    {"agreement", "tensor", "variable", "backpropagation"},
-    {"creation", "plan", "serialization", "drawing"},
-    {"graph"},
-    {"comparison", "session", "shadow"},
-    {OTHER},
-    {"models"},
-    # "" is the package itself, which gathers the names a user types
-    {"cli", "__main__", "check", "report", "machine", ""},
-]
+#: the rooms of refnet, lowest first: a folder, or a file that is alone. A room imports from itself and
+#: from those before it, imports for the type checker included. "refnet" gathers what a user types.
+ROOMS = (
+    *("errors", "config", "base", "op", "backend", "proof", "ops"),
+    *("autograd", "plan", "graph"),
+    *("activations", "random", "initializers", "regularizers", "datasets", "utils", "summary"),
+    *("losses", "metrics", "optimizers", "layers", "training"),
+    *("perceptron", "descent", "check", "plot", "callbacks", "models", "diagnostics"),
+    *("report", "refnet", "cli", "__main__"),
+)
 OUTSIDE = {  # what each package may use besides the standard library and itself
     REFNET: {"numpy", "rich", "safetensors", "matplotlib", "tensorboard"},
     TRITON: {"refnet", "numpy", "torch", "triton", "pytest"},
 }
 HEAVY = {"rich", "safetensors", "matplotlib", "tensorboard"}
 MAY_BE_HEAVY = {"cli", "plot", "summary"}
+MOST_LINES = 400  # of code: no docstrings, comments or empty lines
 
 
 def imports(path: Path, root: Path) -> list[tuple[str, bool, int]]:
     """(module, whether it is imported together with this file, line) for every import of a file.
 
     ``from refnet import op`` counts as `refnet.op`, as the name of a module or of something in it.
-    Imports for the type checker alone (``if TYPE_CHECKING:``) do not count.
+    What only the type checker imports is not imported together with the file.
     """
     found: list[tuple[str, bool, int]] = []
     package = path.relative_to(root.parent).with_suffix("").parts[:-1]
 
     def visit(node: ast.AST, at_once: bool) -> None:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for child in node.orelse:
-                visit(child, at_once)
-            return
         if isinstance(node, ast.Import):
             found.extend((alias.name, at_once, node.lineno) for alias in node.names)
         if isinstance(node, ast.ImportFrom):
@@ -58,6 +51,7 @@ def imports(path: Path, root: Path) -> list[tuple[str, bool, int]]:
             module = ".".join((*base, *([node.module] if node.module else [])))
             found.extend((f"{module}.{alias.name}", at_once, node.lineno) for alias in node.names)
         inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        inside |= isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         for child in ast.iter_child_nodes(node):
             visit(child, at_once and not inside)
 
@@ -65,33 +59,45 @@ def imports(path: Path, root: Path) -> list[tuple[str, bool, int]]:
     return found
 
 
-def module_in(root: Path, dotted: str) -> str:
-    """The module or subpackage of `root` that a dotted name lies in; "" for the root itself."""
+def room_of(root: Path, dotted: str) -> str:
+    """The room of `root` that a dotted name lies in; the name of the root for the root itself."""
     name = [*dotted.split("."), ""][1]
-    return name if (root / name).is_dir() or (root / f"{name}.py").is_file() else ""
+    there = name and ((root / name).is_dir() or (root / f"{name}.py").is_file())
+    return name if there else root.name
 
 
-def level_of(name: str) -> int:
-    return next((i for i, level in enumerate(LEVELS) if name in level), LEVELS.index({OTHER}))
+def room_of_file(path: Path, root: Path) -> str:
+    name = path.relative_to(root).with_suffix("").parts[0]
+    return root.name if name == "__init__" else name
 
 
 def import_complaints(path: Path, root: Path) -> list[str]:
     """What a file of a package imports and should not."""
     complaints = []
-    name = path.relative_to(root).with_suffix("").parts[0]
-    name = "" if name == "__init__" else name
+    room = room_of_file(path, root)
     allowed = {*sys.stdlib_module_names, root.name, *OUTSIDE.get(root, OUTSIDE[REFNET])}
     for dotted, at_once, line in imports(path, root):
         where, top = f"{path.relative_to(root.parent)}:{line}", dotted.partition(".")[0]
         if top not in allowed:
             complaints.append(f"{where}: {root.name} does not import {top}")
-        elif top in HEAVY and at_once and name not in MAY_BE_HEAVY:
+        elif top in HEAVY and at_once and room not in MAY_BE_HEAVY:
             complaints.append(f"{where}: import {top} inside the function that needs it")
         elif top == root.name == "refnet":
-            target = module_in(root, dotted)
-            if level_of(target) > level_of(name):
-                complaints.append(f"{where}: {name} stands below {target or 'refnet itself'}")
+            target = room_of(root, dotted)
+            if ROOMS.index(target) > ROOMS.index(room):
+                complaints.append(f"{where}: {room} stands below {target}")
     return complaints
+
+
+def arrows(root: Path) -> Counter[tuple[str, str]]:
+    """How many imports lead from one room to another."""
+    found: Counter[tuple[str, str]] = Counter()
+    for path in sorted(root.rglob("*.py")):
+        here = room_of_file(path, root)
+        for dotted, _, _ in imports(path, root):
+            there = room_of(root, dotted) if dotted.partition(".")[0] == root.name else here
+            found[here, there] += here != there
+    return +found
 
 
 @pytest.mark.parametrize("root", OUTSIDE, ids=lambda root: root.name)
@@ -102,9 +108,30 @@ def test_no_import_goes_back(root):
     assert not complaints, "\n".join(complaints)
 
 
-def test_every_listed_module_exists():
-    listed = set().union(*LEVELS) - {OTHER, "", "__main__"}
-    assert {name for name in listed if not module_in(REFNET, f"refnet.{name}")} == set()
+def test_the_rooms_are_those_that_are_there():
+    there = {room_of_file(path, REFNET) for path in REFNET.rglob("*.py")}
+    assert there == set(ROOMS)
+    assert len(ROOMS) == len(set(ROOMS))
+
+
+def code_lines(text: str) -> int:
+    """Lines that hold code: no docstring, no comment, not empty."""
+    tree, docs = ast.parse(text), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            docs |= set(range(node.lineno, (node.end_lineno or 0) + 1))
+    lines = enumerate(text.splitlines(), 1)
+    return sum(n not in docs and line.strip()[:1] not in ("", "#") for n, line in lines)
+
+
+@pytest.mark.parametrize("root", OUTSIDE, ids=lambda root: root.name)
+def test_no_file_is_too_long_to_read(root):
+    long = {path: code_lines(path.read_text(encoding="utf-8")) for path in root.rglob("*.py")}
+    assert {path: n for path, n in long.items() if n > MOST_LINES} == {}
+
+
+def test_lines_of_code_are_counted():
+    assert code_lines('"""Doc\n\nstring."""\n\n# comment\nx = 1\n\ny = [\n    2,\n]\n') == 4
 
 
 def test_importing_refnet_loads_nothing_heavy():
@@ -121,36 +148,54 @@ def test_importing_refnet_loads_nothing_heavy():
 
 # -- that the check can fail ---------------------------------------------------------------------
 
+TYPES = "if TYPE_CHECKING:\n    from refnet.autograd.tensor import Tensor"
+
 
 @pytest.mark.parametrize(
     ("file", "line", "complaint"),
     [
         ("ops/x.py", "import torch", "refnet does not import torch"),
         ("ops/x.py", "from refnet_triton.ops import relu", "refnet does not import refnet_triton"),
-        ("backend.py", "def f():\n    import triton", "refnet does not import triton"),
-        ("op.py", "from refnet.ops import relu", "op stands below ops"),
-        ("ops/x.py", "from refnet import tensor", "ops stands below tensor"),
-        ("ops/x.py", "from ..tensor import Tensor", "ops stands below tensor"),
-        ("bounds.py", "def f():\n    from refnet.op import op", "bounds stands below op"),
-        ("graph.py", "from refnet.layers import Dense", "graph stands below layers"),
+        ("backend/base.py", "def f():\n    import triton", "refnet does not import triton"),
+        ("op/row.py", "from refnet.ops import relu", "op stands below ops"),
+        ("ops/x.py", "from refnet import autograd", "ops stands below autograd"),
+        ("ops/x.py", "from ..autograd.tensor import Tensor", "ops stands below autograd"),
+        ("base/files.py", "def f():\n    from refnet.op import op", "base stands below op"),
+        ("graph/graph.py", "from refnet.layers import Dense", "graph stands below layers"),
         ("layers/dense.py", "from refnet.models import Model", "layers stands below models"),
-        ("tensor.py", "import refnet", "tensor stands below refnet itself"),
-        ("models.py", "import rich.progress", "import rich inside the function that needs it"),
-        ("models.py", "class A:\n    import matplotlib", "import matplotlib inside"),
-        ("layers/dense.py", "from refnet.tensor import Tensor", None),
-        ("losses.py", "from refnet.layers import Dense", None),
+        ("autograd/tensor.py", "import refnet", "autograd stands below refnet"),
+        ("models/fit.py", "import rich.progress", "import rich inside the function that needs it"),
+        ("models/fit.py", "class A:\n    import matplotlib", "import matplotlib inside"),
+        ("op/row.py", TYPES, "op stands below autograd"),
+        ("losses/loss.py", "from refnet.layers import Dense", "losses stands below layers"),
+        ("layers/dense.py", "from refnet.autograd.tensor import Tensor", None),
+        ("layers/dense.py", "from refnet.layers.layer import Layer", None),
         ("cli/main.py", "import rich", None),
-        ("models.py", "def f():\n    import rich", None),
-        ("op.py", "if TYPE_CHECKING:\n    from refnet.tensor import Tensor", None),
+        ("models/fit.py", "def f():\n    import rich", None),
     ],
 )
 def test_a_wrong_import_is_named(tmp_path, file, line, complaint):
     root = tmp_path / "refnet"
-    for name in ("ops", "layers", "cli"):
+    for name in ("ops", "op", "layers", "cli", "base", "backend", "autograd", "graph", "models"):
         (root / name).mkdir(parents=True)
-    for name in ("op", "bounds", "tensor", "graph", "models", "losses", "backend"):
-        (root / f"{name}.py").touch()
+    (root / "losses").mkdir()
     (root / file).write_text(line)
     found = import_complaints(root / file, root)
     assert len(found) == bool(complaint)
     assert not complaint or complaint in found[0]
+
+
+def main() -> None:
+    """Print the table of rooms: what each imports from, and how often; at last what goes back."""
+    found = arrows(REFNET)
+    for room in ROOMS:
+        below = sorted((there for here, there in found if here == room), key=ROOMS.index)
+        print(f"{room:13} {' '.join(f'{there} {found[room, there]}' for there in below)}")
+    back = [
+        wrong for path in sorted(REFNET.rglob("*.py")) for wrong in import_complaints(path, REFNET)
+    ]
+    print(f"\n{len(ROOMS)} rooms; {len(back)} imports that go up or out", *back, sep="\n")
+
+
+if __name__ == "__main__":
+    main()

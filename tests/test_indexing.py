@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from refnet import backend as backends
-from refnet.backpropagation import gradients
+from refnet.autograd.backpropagation import gradients
+from refnet.autograd.tensor import tensor
+from refnet.autograd.variable import Variable
 from refnet.errors import ArgumentError, BackendError, DTypeError, RefnetError, ShapeError
-from refnet.graph import Graph, placeholder
+from refnet.graph.graph import Graph, placeholder
+from refnet.graph.session import Session
 from refnet.ops import TABLE
-from refnet.session import Session
-from refnet.tensor import tensor
-from refnet.variable import Variable
 
 SHAPES = [(), (1,), (5,), (0,), (4, 3), (1, 6), (3, 0), (2, 3, 4), (3, 1, 2), (2, 3, 2, 3)]
 COMMON = [(), (1,), (3,), (2, 3), (2, 1), (0,), (3, 0)]

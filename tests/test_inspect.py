@@ -13,9 +13,9 @@ from pictures import contains, pixels
 from refnet import backend as backends
 from refnet.errors import ArgumentError, BackendError, MissingPackageError, RefnetError
 from refnet.op import TABLE
+from refnet.op.shapes import Spec
 from refnet.plot.figure import RED
 from refnet.plot.trace import faults, memory_trace, trace_text
-from refnet.shapes import Spec
 
 ROOT = Path(__file__).resolve().parent.parent
 

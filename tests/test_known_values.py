@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from refnet.backpropagation import gradients
+from refnet.autograd.backpropagation import gradients
+from refnet.autograd.tensor import tensor
 from refnet.op import TABLE
-from refnet.tensor import tensor
 
 # -- the course ----------------------------------------------------------------------------------
 

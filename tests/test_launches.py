@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from refnet import backend as backends
-from refnet.agreement import all_ops, arrays_for, inputs_for
-from refnet.cases import Case, stand_in
 from refnet.errors import BackendError
+from refnet.op.columns import Case
+from refnet.proof.cases import stand_in
+from refnet.proof.judge import all_ops, arrays_for, inputs_for
 
 pytestmark = pytest.mark.triton
 torch = pytest.importorskip("torch")

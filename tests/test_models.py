@@ -8,10 +8,10 @@ import pytest
 import refnet
 from refnet import backend as backends
 from refnet import layers, losses, optimizers
-from refnet.drift import float_type
+from refnet.check.training import float_type
 from refnet.layers import Dense, Dropout, Flatten, Input, PReLU, Reshape
 from refnet.optimizers import SGD, Adam, RMSprop
-from refnet.training import Step
+from refnet.training.step import Step
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(23, 4)).astype("float32")  # 23: no batch size but 1 divides it

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import refnet
-from refnet import numpy_functions
+from refnet.autograd import numpy_functions
+from refnet.autograd.tensor import Tensor
 from refnet.errors import CallError, NotReadyError, RefnetError
 from refnet.ops import TABLE
-from refnet.tensor import Tensor
 
 #: no functions of numbers: files, settings, what is called with text or with another function
 OTHER = {

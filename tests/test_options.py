@@ -7,8 +7,8 @@ import pytest
 
 import refnet
 from refnet import layers, losses, metrics, regularizers
+from refnet.base.names import options_of
 from refnet.errors import ArgumentError, RefnetError
-from refnet.naming import options_of
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(0, 1, (8, 3)).astype("float32")

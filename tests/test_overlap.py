@@ -15,12 +15,12 @@ import pytest
 
 import refnet
 from refnet import backend as backends
-from refnet.agreement import cases_of, inputs_for
+from refnet.autograd.tensor import Tensor
+from refnet.autograd.variable import Variable
 from refnet.errors import DTypeError, ShapeError
 from refnet.op import TABLE
 from refnet.optimizers import SGD, Adam, RMSprop
-from refnet.tensor import Tensor
-from refnet.variable import Variable
+from refnet.proof.judge import cases_of, inputs_for
 
 TRITON = pytest.mark.triton
 WRITING = [op for op in TABLE.values() if op.writes]
@@ -126,7 +126,7 @@ def is_number(op, name):
 
 
 def is_refused(op, how):
-    """Update rules read floats alone (`refnet.promotion`); `assign` casts what it reads as it writes."""
+    """Update rules read floats alone (`refnet.op.promotion`); `assign` casts what it reads."""
     return how == "integers" and op.name != "assign"
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import refnet
-from refnet import losses, metrics, pairing
-from refnet.drift import float_type
+from refnet import losses, metrics
+from refnet.check.training import float_type
 from refnet.errors import DTypeError, ShapeError
 from refnet.layers import Dense, Input
+from refnet.losses import pairing
 from refnet.optimizers import SGD
 
 RNG = np.random.default_rng(0)

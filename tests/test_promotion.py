@@ -1,4 +1,4 @@
-"""One rule for types (`refnet.promotion`): every op, every pair of types, the same on both backends."""
+"""One rule for types (`refnet.op.promotion`): every op, every pair of types, on both backends."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import pytest
 import refnet
 from refnet import Graph, Session, activations, placeholder
 from refnet import backend as backends
-from refnet.agreement import all_ops, cases_of, inputs_for
+from refnet.autograd.tensor import apply, tensor
+from refnet.autograd.variable import Variable
+from refnet.base.dtypes import is_float
 from refnet.errors import DTypeError
 from refnet.op import TABLE
-from refnet.promotion import is_float, promoted
-from refnet.shapes import Spec
-from refnet.tensor import apply, tensor
-from refnet.variable import Variable
+from refnet.op.promotion import promoted
+from refnet.op.shapes import Spec
+from refnet.proof.judge import all_ops, cases_of, inputs_for
 
 TRITON = pytest.param("triton", marks=pytest.mark.triton)
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")

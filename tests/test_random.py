@@ -5,7 +5,7 @@ import pytest
 
 import refnet
 from refnet import backend as backends
-from refnet.bounds import FORMATS, spacing
+from refnet.base.dtypes import FORMATS, spacing
 from refnet.errors import ArgumentError
 from refnet.initializers import RandomUniform
 from refnet.op import TABLE

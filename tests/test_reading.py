@@ -15,17 +15,19 @@ import pytest
 
 import refnet
 from refnet import backend as backends
-from refnet import losses, numpy_functions, training
-from refnet.agreement import arrays_for, cases_of, inputs_for
-from refnet.backpropagation import gradients
+from refnet import losses
+from refnet.autograd import numpy_functions
+from refnet.autograd.backpropagation import gradients
+from refnet.autograd.operators import Operators
+from refnet.autograd.tensor import Tensor, apply, tensor
+from refnet.autograd.variable import Variable
 from refnet.callbacks import LambdaCallback
 from refnet.errors import CallError, GradientError
 from refnet.layers import Activation, Dense, Dropout, Flatten, Input, PReLU, Softmax
 from refnet.op import TABLE
-from refnet.operators import Operators
-from refnet.plan import Plan
-from refnet.tensor import Tensor, apply, tensor
-from refnet.variable import Variable
+from refnet.plan.plan import Plan
+from refnet.proof.judge import arrays_for, cases_of, inputs_for
+from refnet.training import step as training
 
 VALUES = [[1.0, 2.0], [3.0, 4.0]]
 OTHERS = [[10.0, 20.0], [30.0, 40.0]]

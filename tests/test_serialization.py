@@ -12,12 +12,13 @@ from conftest import need
 
 import refnet
 from refnet import layers, losses, optimizers
-from refnet.agreement import all_ops, cases_of, inputs_for
+from refnet.autograd.tensor import apply
+from refnet.autograd.variable import Variable
+from refnet.base.files import decode, encode
 from refnet.errors import FileError, GraphError
+from refnet.graph.files import _digest
 from refnet.ops import TABLE
-from refnet.serialization import _digest, decode, encode
-from refnet.tensor import apply
-from refnet.variable import Variable
+from refnet.proof.judge import all_ops, cases_of, inputs_for
 
 ROOT = Path(__file__).parent.parent
 in_a_file = pytest.mark.needs("safetensors")

@@ -11,7 +11,8 @@ from conftest import TRITON
 
 import refnet
 from refnet import backend as backends
-from refnet.agreement import all_ops, cases_of, inputs_for
+from refnet.autograd.tensor import apply, tensor
+from refnet.autograd.variable import Variable
 from refnet.errors import (
     ArgumentError,
     DTypeError,
@@ -21,8 +22,7 @@ from refnet.errors import (
     UnknownNameError,
 )
 from refnet.ops import TABLE
-from refnet.tensor import apply, tensor
-from refnet.variable import Variable
+from refnet.proof.judge import all_ops, cases_of, inputs_for
 
 
 class Counting(backends.NumPyBackend):

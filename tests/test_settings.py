@@ -10,7 +10,7 @@ from refnet import layers, losses, optimizers, regularizers
 from refnet.callbacks import LambdaCallback
 from refnet.layers import Dense, Dropout, Input, Layer
 from refnet.optimizers import SGD, Adam, RMSprop
-from refnet.settings import KEPT, Settings
+from refnet.training.settings import KEPT, Settings
 
 RNG = np.random.default_rng(1)
 X = RNG.normal(0, 1, (12, 4)).astype("float32")

@@ -10,12 +10,12 @@ from conftest import TRITON, need
 import refnet
 from refnet import backend as backends
 from refnet import layers
-from refnet.agreement import all_ops, cases_of, inputs_for
+from refnet.autograd.tensor import apply, tensor, watching
+from refnet.autograd.variable import Variable
+from refnet.check.shadow import Disagreement
 from refnet.errors import ArgumentError, FileError, RefnetError
 from refnet.ops import TABLE
-from refnet.shadow import Disagreement
-from refnet.tensor import apply, tensor, watching
-from refnet.variable import Variable
+from refnet.proof.judge import all_ops, cases_of, inputs_for
 
 X = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 24)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from refnet import config
-from refnet.agreement import all_ops, cases_of, inputs_for
 from refnet.errors import ShapeError
+from refnet.op.shapes import Spec, agree, broadcast
 from refnet.ops import TABLE
-from refnet.shapes import Spec, agree, broadcast
+from refnet.proof.judge import all_ops, cases_of, inputs_for
 
 
 def arrays(op, case, dtype):

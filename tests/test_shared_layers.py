@@ -167,7 +167,7 @@ class World:
             self.pairs[i][0].to(self.backend)
         for layer in self.layers:  # those that no model has now
             for w in layer.weights:
-                refnet.parameters.move(w, refnet.backend.get(self.backend))
+                refnet.optimizers.parameters.move(w, refnet.backend.get(self.backend))
 
     def look_at_theta(self):
         assert self.pick()[0].parameters is None or self.frozen != {0, 1, 2, 3}

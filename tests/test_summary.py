@@ -20,7 +20,7 @@ from conftest import need
 import refnet
 from refnet import errors
 from refnet.callbacks import TensorBoard
-from refnet.entries import Entry
+from refnet.graph.entry import Entry
 from refnet.layers import Dense, Dropout, Flatten, Input
 from refnet.summary import SummaryWriter, graph_definition
 

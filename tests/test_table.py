@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from refnet import backend as backends
-from refnet.agreement import all_ops, cases_of, inputs_for, reference
+from refnet.autograd.backpropagation import gradients
+from refnet.autograd.tensor import apply, tensor
 from refnet.backend import NumPyBackend
-from refnet.backpropagation import gradients
-from refnet.bounds import spacing
+from refnet.base.dtypes import spacing
 from refnet.errors import GradientError
 from refnet.op import TABLE
-from refnet.tensor import apply, tensor
+from refnet.proof.judge import all_ops, cases_of, inputs_for, reference
 
 FORWARD = [op for op in TABLE.values() if op.primal is None]
 DIFFERENTIABLE = [op for op in FORWARD if op.gradient]

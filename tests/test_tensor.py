@@ -8,9 +8,10 @@ import pytest
 import refnet
 from refnet import backend as backends
 from refnet import config
-from refnet.agreement import cases_of, inputs_for
-from refnet.backpropagation import gradients
-from refnet.creation import arange, ones, zeros
+from refnet.autograd.backpropagation import gradients
+from refnet.autograd.creation import arange, ones, zeros
+from refnet.autograd.tensor import apply, tensor
+from refnet.autograd.variable import Variable
 from refnet.errors import (
     ArgumentError,
     BackendError,
@@ -20,12 +21,11 @@ from refnet.errors import (
     ShapeError,
     UnknownNameError,
 )
-from refnet.graph import Graph, placeholder
+from refnet.graph.graph import Graph, placeholder
+from refnet.graph.session import Session
 from refnet.op import TABLE
-from refnet.plan import Plan
-from refnet.session import Session
-from refnet.tensor import apply, tensor
-from refnet.variable import Variable
+from refnet.plan.plan import Plan
+from refnet.proof.judge import cases_of, inputs_for
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from refnet import backend as backends
-from refnet import tightness
-from refnet.agreement import all_ops
-from refnet.bounds import ulp
+from refnet.check import tightness
 from refnet.op import TABLE
+from refnet.proof.bounds import ulp
+from refnet.proof.judge import all_ops
 
 ROUNDING = [op for op in all_ops() if tightness.rounds(op)]
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from refnet import backend as backends
-from refnet.agreement import all_ops, arrays_for, cases_of, inputs_for
 from refnet.backend import NumPyBackend
-from refnet.bounds import FORMATS
+from refnet.base.dtypes import FORMATS
 from refnet.errors import BackendError
 from refnet.op import TABLE
+from refnet.proof.judge import all_ops, arrays_for, cases_of, inputs_for
 
 pytestmark = pytest.mark.usefixtures("poisoned")
 

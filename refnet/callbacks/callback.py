@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from refnet.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from refnet.models import Sequential
+    from refnet.training.model import Trainable
 
 Logs = dict[str, float]
 
@@ -20,10 +20,10 @@ class Callback:
     after the batch at whose end it was set.
     """
 
-    model: Sequential
+    model: Trainable
     params: dict[str, Any]
 
-    def set_model(self, model: Sequential) -> None:
+    def set_model(self, model: Trainable) -> None:
         """Called first, with the model."""
         self.model = model
 
@@ -59,7 +59,7 @@ class Callback:
 class Callbacks:
     """Several callbacks called as one. `each_batch` is False if none of them looks at batches."""
 
-    def __init__(self, callbacks: Sequence[Callback], model: Sequential, **params: Any) -> None:
+    def __init__(self, callbacks: Sequence[Callback], model: Trainable, **params: Any) -> None:
         for callback in callbacks:
             if not isinstance(callback, Callback):
                 raise ArgumentError(

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any, TextIO
 
-from refnet.arguments import one_of
+from refnet.base.arguments import one_of
 from refnet.callbacks.callback import Callback, Logs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from refnet.arguments import number, one_of, truth, whole_number
+from refnet.base.arguments import number, one_of, truth, whole_number
 from refnet.callbacks.callback import Callback, Logs
 from refnet.errors import ArgumentError
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from refnet.arguments import truth, whole_number
 from refnet.backend import use_backend
+from refnet.base.arguments import truth, whole_number
 from refnet.callbacks.callback import Callback, Logs
 from refnet.errors import ArgumentError, DataError, ShapeError
-from refnet.graph import Graph, placeholder
+from refnet.graph.graph import Graph, placeholder
 from refnet.summary import SummaryWriter
-from refnet.training import weight_gradients
+from refnet.training.step import weight_gradients
 
 Array = np.ndarray[Any, Any]
 

@@ -19,9 +19,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from refnet import changes
 from refnet import report as reports
-from refnet.check import PASS, Report, Row, check
+from refnet.check import baseline as changes
+from refnet.check.ops import check
+from refnet.check.result import PASS, Report, Row, by_file, verdict
 from refnet.cli.output import (
     BAD,
     GOOD,
@@ -35,6 +36,7 @@ from refnet.cli.output import (
     table,
 )
 from refnet.errors import ArgumentError
+from refnet.report.html import LISTED
 
 Earlier = dict[str, Any] | None
 FEW = 24  # rows up to which each is shown, and not each file of ops
@@ -87,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     for kind, path in files.items():
         say(f"{writers[kind](report, path, before)}  the report as {kind.upper()}")
     ok = report.ok(arguments.allow_missing)
-    say(reports.verdict(report), GOOD if ok else BAD)
+    say(verdict(report), GOOD if ok else BAD)
     return 0 if ok else 1
 
 
@@ -112,10 +114,10 @@ def _say_failures(report: Report) -> None:
     """What is wrong, case by case, each with the command that runs it alone."""
     for row in report.failed:
         say(f"{row.status.upper()}  {row.op} on {row.backend} in {row.dtype}", BAD)
-        for one in row.failures[: reports.LISTED]:
+        for one in row.failures[:LISTED]:
             say(f"  {one.case}: {one.complaint}" if one.case else f"  {one.complaint}")
             say(f"    {row.replay(report.seed, one.case)}", QUIET)
-        more = len(row.failures) - reports.LISTED
+        more = len(row.failures) - LISTED
         if more > 0:
             say(f"  and {counted(more, 'more case')}: {row.replay(report.seed)}", QUIET)
     for pair in dict.fromkeys((row.backend, row.dtype) for row in report.missing):
@@ -144,7 +146,7 @@ def _say_machine(report: Report) -> None:
 def _say_table(report: Report) -> None:
     """The largest error of each op, if they are few; else of each file of ops."""
     if len(report.rows) > FEW:
-        header, rows = reports.by_file(report)
+        header, rows = by_file(report)
         say("Largest error in units of its bound", HEADING)
     else:
         header = ["op", "backend", "dtype", "status", "cases", "error", "bound", "ratio", "where"]

@@ -2,7 +2,7 @@
 
 Part 1 trains a multi-layer network in NumPy and measures it on images it has not seen. Part 2
 starts twice from the same weights, trains on the same batches with NumPy and with the other backend,
-and holds the difference of the losses of every step against the bound of `refnet.drift`. Part 3
+and holds the difference of the losses of every step against the bound of `refnet.check.training`. Part 3
 draws what came out.
 """
 
@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from refnet import Sequential, activations, datasets, drift, layers, optimizers, plot, random
+from refnet import Sequential, activations, datasets, layers, optimizers, plot, random
 from refnet import backend as backends
-from refnet.bounds import unit_roundoff
+from refnet.base.dtypes import unit_roundoff
+from refnet.check import training as drift
 from refnet.cli.output import (
     BAD,
     GOOD,

@@ -9,10 +9,10 @@ import sys
 
 from refnet import __version__
 from refnet import backend as backends
-from refnet.agreement import cases_of, compare
 from refnet.cli.output import BAD, GOOD, HEADING, QUIET, say, table
 from refnet.errors import RefnetError
 from refnet.op import TABLE
+from refnet.proof.judge import cases_of, compare
 
 #: package: what it is for, and what installs it
 PACKAGES = {

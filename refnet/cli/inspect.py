@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from refnet import backend as backends
-from refnet.cases import Case
 from refnet.cli.output import BAD, HEADING, QUIET, counted, say
 from refnet.errors import ArgumentError, ShapeError, unknown_name
 from refnet.op import TABLE, Op
-from refnet.shapes import Spec
+from refnet.op.columns import Case
+from refnet.op.shapes import Spec
 
 ELEMENTS, ELEMENTS_TRACED = 1 << 22, 1 << 12  # of the largest array, if no shape is asked for
 STAGES = ("ttir", "ttgir", "llir", "ptx", "sass", "amdgcn")

@@ -19,11 +19,11 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from refnet.agreement import cases_of
+from refnet.check.edge_cases import without
 from refnet.cli.output import HEADING, QUIET, console, say
-from refnet.corners import without
 from refnet.errors import BackendError
 from refnet.op import TABLE, Op
+from refnet.proof.judge import cases_of
 
 SIDES = {"numpy": "refnet", "triton": "refnet_triton"}
 WIDE = 140  # columns from which the two sides stand beside each other

@@ -23,9 +23,9 @@ from refnet import (
     utils,
 )
 from refnet import backend as backends
+from refnet.base.files import plain
 from refnet.cli.output import BAD, GOOD, HEADING, counted, duration, say, seed, whole, writable
 from refnet.errors import ArgumentError, MissingPackageError, unknown_name
-from refnet.report import plain
 
 DATA = {"digits": datasets.digits}
 

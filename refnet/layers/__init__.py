@@ -5,7 +5,7 @@
 (1, 3)
 """
 
-from refnet.elsewhere import explain
+from refnet.base.elsewhere import explain
 from refnet.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from refnet.layers.dense import Dense
 from refnet.layers.dropout import Dropout

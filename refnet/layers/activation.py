@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from refnet import activations, initializers, regularizers
-from refnet.arguments import Checked, Named, Number, whole_number
+from refnet.base.arguments import Checked, Named, Number, whole_number
 from refnet.layers.layer import Layer, Shape
 from refnet.ops import TABLE
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from refnet import activations, initializers, regularizers
-from refnet.arguments import Checked, Named, truth, whole_number
+from refnet.base.arguments import Checked, Named, truth, whole_number
 from refnet.layers.layer import Layer, Shape
 from refnet.op import Op
 from refnet.ops import TABLE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from refnet.arguments import Checked, Number, optional_seed
+from refnet.base.arguments import Checked, Number, optional_seed
 from refnet.layers.layer import Layer, Shape
 from refnet.ops import TABLE
 from refnet.random import generator_key, next_stream

@@ -7,7 +7,7 @@ from typing import Any
 
 from refnet.errors import ArgumentError
 from refnet.layers.layer import Layer
-from refnet.shapes import agree
+from refnet.op.shapes import agree
 
 
 class Input(Layer):

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from refnet import config, initializers, regularizers
-from refnet.arguments import truth
-from refnet.conversion import as_numbers
-from refnet.elsewhere import Explained
+from refnet.autograd.context import name_scope, writes_of
+from refnet.autograd.tensor import Tensor, tensor
+from refnet.autograd.variable import Variable
+from refnet.backend.conversion import as_numbers
+from refnet.base.arguments import truth
+from refnet.base.dtypes import castable
+from refnet.base.elsewhere import Explained
+from refnet.base.names import snake_case, unique_name
 from refnet.errors import ArgumentError, DTypeError, NotReadyError, RefnetError, ShapeError
-from refnet.naming import snake_case, unique_name
-from refnet.promotion import castable
-from refnet.scope import name_scope, writes_of
-from refnet.tensor import Tensor, tensor
-from refnet.variable import Variable
 
 Shape = tuple[int | None, ...]
 #: held while weights are made: of threads that call a layer first, one builds it

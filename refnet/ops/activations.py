@@ -11,10 +11,11 @@ import math
 
 import numpy as np
 
-from refnet.bounds import exact, ulp
-from refnet.cases import MANY, TALL, Case, Cases, constant, large, normal, unary
 from refnet.op import Kink, op
+from refnet.op.columns import Case, Cases
 from refnet.ops.reductions import sum_to, summed_to_inputs
+from refnet.proof.bounds import exact, ulp
+from refnet.proof.cases import MANY, TALL, constant, large, normal, unary
 
 UNARY = unary()
 

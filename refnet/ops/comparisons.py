@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from refnet.bounds import exact, rounded_sum, ulp
-from refnet.cases import MANY, TALL, Case, Cases, binary, large, normal, unary
 from refnet.op import op
+from refnet.op.columns import Case, Cases
 from refnet.ops.reductions import sum_to
+from refnet.proof.bounds import exact, rounded_sum, ulp
+from refnet.proof.cases import MANY, TALL, binary, large, normal, unary
 
 BINARY = binary()
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from refnet.bounds import exact, ulp
-from refnet.cases import Case, Cases, binary, constant, normal, positive, unary
 from refnet.errors import DTypeError
 from refnet.op import Kink, op
+from refnet.op.columns import Case, Cases
 from refnet.ops.reductions import sum_to, summed_to_inputs
+from refnet.proof.bounds import exact, ulp
+from refnet.proof.cases import binary, constant, normal, positive, unary
 
 BINARY = binary()
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from refnet.bounds import exact, rounded_sum
-from refnet.cases import index_arrays, masks, picks, slices
 from refnet.errors import DTypeError, ShapeError
 from refnet.op import op
-from refnet.shapes import Spec, agree, broadcast, indexed, moved_back
+from refnet.op.shapes import Spec, agree, broadcast, indexed, moved_back
+from refnet.proof.bounds import exact, rounded_sum
+from refnet.proof.cases import index_arrays, masks, picks, slices
 
 
 @op(cases=slices(), saves="x", error=exact(), shape=indexed, views="x")

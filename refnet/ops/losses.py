@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from refnet.bounds import rounded_sum, ulp
-from refnet.cases import TALL, Case, Cases, binary, constant, large, normal
 from refnet.errors import DataError, DTypeError
 from refnet.op import op
+from refnet.op.columns import Case, Cases
+from refnet.op.shapes import per_labelled_row, per_row
 from refnet.ops.activations import sigmoid
 from refnet.ops.reductions import sum_to, summed_to_inputs
-from refnet.shapes import per_labelled_row, per_row
+from refnet.proof.bounds import rounded_sum, ulp
+from refnet.proof.cases import TALL, binary, constant, large, normal
 
 
 def shifted(x):

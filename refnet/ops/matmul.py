@@ -10,12 +10,13 @@ import math
 
 import numpy as np
 
-from refnet.bounds import rounded_sum
-from refnet.cases import Case, Cases, constant, large, normal, with_nonfinite
 from refnet.op import TABLE, op
+from refnet.op.columns import Case, Cases
+from refnet.op.shapes import neurons, neurons_vjp, product, require_axes
 from refnet.ops import activations as activations  # fills TABLE
 from refnet.ops.reductions import sum_to
-from refnet.shapes import neurons, neurons_vjp, product, require_axes
+from refnet.proof.bounds import rounded_sum
+from refnet.proof.cases import constant, large, normal, with_nonfinite
 
 
 def transpose_last(x):

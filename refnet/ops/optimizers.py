@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from refnet.bounds import exact, rounded_sum
-from refnet.cases import MANY, Case, Cases, large, with_nonfinite
 from refnet.op import op
+from refnet.op.columns import Case, Cases
+from refnet.proof.bounds import exact, rounded_sum
+from refnet.proof.cases import MANY, large, with_nonfinite
 
 
 def _steps(states, counted=False, variants=()):

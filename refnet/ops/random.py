@@ -16,11 +16,13 @@ import math
 
 import numpy as np
 
-from refnet.bounds import Bound, arithmetic, below, exact, round_to, spacing, ulp
-from refnet.cases import MANY, Case, Cases, with_nonfinite
+from refnet.base.dtypes import arithmetic, below, round_to, spacing
 from refnet.errors import ArgumentError
 from refnet.op import op
-from refnet.shapes import drawn, dropped
+from refnet.op.columns import Bound, Case, Cases
+from refnet.op.shapes import drawn, dropped
+from refnet.proof.bounds import exact, ulp
+from refnet.proof.cases import MANY, with_nonfinite
 
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 WEYL = 0x9E3779B9, 0xBB67AE85  # added to the key after each round: the golden ratio, √3 - 1

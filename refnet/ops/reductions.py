@@ -12,10 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from refnet.bounds import exact, rounded_sum, ulp
-from refnet.cases import ONE_ARRAY, TALL, Case, Cases, large, normal, reduction, with_nonfinite
 from refnet.op import Kink, op
-from refnet.shapes import reduced, summed_to
+from refnet.op.columns import Case, Cases
+from refnet.op.shapes import reduced, summed_to
+from refnet.proof.bounds import exact, rounded_sum, ulp
+from refnet.proof.cases import ONE_ARRAY, TALL, large, normal, reduction, with_nonfinite
 
 
 def stretched(g, x):

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from refnet.bounds import exact
-from refnet.cases import MANY, ONE_ARRAY, TALL, Case, Cases, large, normal, with_nonfinite
 from refnet.op import op
-from refnet.ops.reductions import sum_to, summed_to_inputs
-from refnet.shapes import (
+from refnet.op.columns import Case, Cases
+from refnet.op.shapes import (
     joined,
     moved_back,
     packed,
@@ -22,6 +20,9 @@ from refnet.shapes import (
     stretched,
     transposed,
 )
+from refnet.ops.reductions import sum_to, summed_to_inputs
+from refnet.proof.bounds import exact
+from refnet.proof.cases import MANY, ONE_ARRAY, TALL, large, normal, with_nonfinite
 
 
 def _arrangements(*rows, bench, beyond, without=ONE_ARRAY):

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from refnet.bounds import rounded_sum
-from refnet.cases import rows
 from refnet.op import op
+from refnet.proof.bounds import rounded_sum
+from refnet.proof.cases import rows
 
 ROWS = rows()
 
 
-# How rounding grows (see refnet/bounds.py). Below e^-104 float32 has no numbers but 0.
+# How rounding grows (see refnet/proof/bounds.py). Below e^-104 float32 has no numbers but 0.
 
 LEAST_EXPONENT = 104
 

@@ -5,9 +5,9 @@
 Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-07)
 """
 
-from refnet.elsewhere import explain
+from refnet.base.elsewhere import explain
+from refnet.base.names import look_up
 from refnet.errors import ArgumentError
-from refnet.naming import look_up
 from refnet.optimizers.optimizer import Optimizer
 from refnet.optimizers.rules import SGD, Adam, RMSprop
 

@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from refnet.arguments import Number, number
-from refnet.backpropagation import gradients
-from refnet.elsewhere import Explained, explained
+from refnet.autograd.backpropagation import gradients
+from refnet.autograd.context import graph_in_use, name_scope
+from refnet.autograd.tensor import Tensor, leaves, tensor
+from refnet.autograd.variable import Variable
+from refnet.base.arguments import Number, number
+from refnet.base.elsewhere import Explained, explained
+from refnet.base.names import snake_case
 from refnet.errors import (
     ArgumentError,
     BackendError,
@@ -19,13 +23,9 @@ from refnet.errors import (
     NotReadyError,
     ShapeError,
 )
-from refnet.graph import Group
-from refnet.naming import snake_case
+from refnet.graph.graph import Group
 from refnet.op import Op
-from refnet.parameters import Parameters
-from refnet.scope import graph_in_use, name_scope
-from refnet.tensor import Tensor, leaves, tensor
-from refnet.variable import Variable
+from refnet.optimizers.parameters import Parameters
 
 #: the model that an optimizer was compiled into
 model_of: weakref.WeakKeyDictionary[Optimizer, weakref.ref[Any]] = weakref.WeakKeyDictionary()

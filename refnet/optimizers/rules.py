@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refnet.arguments import number, truth
+from refnet.base.arguments import number, truth
 from refnet.errors import ArgumentError
 from refnet.ops import TABLE
 from refnet.optimizers.optimizer import Coefficient, Optimizer

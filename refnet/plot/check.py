@@ -13,7 +13,7 @@ from refnet.errors import ArgumentError
 from refnet.plot.figure import BLUE, GREEN, GREY, ORANGE, RED, new_figure, save
 
 if TYPE_CHECKING:
-    from refnet.check import Curve, Failure
+    from refnet.check.result import Curve, Failure
 
 COLUMNS = 4
 STEEP = 30  # a bound that varies by more is drawn on a log scale

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from refnet.drift import Drift
+from refnet.check.training import Drift
 from refnet.plot.figure import BLUE, GREEN, GREY, ORANGE, RED, new_figure, save
 from refnet.plot.training import draw_differences
 

@@ -8,11 +8,12 @@ apart; lines differ in style as well.
 from __future__ import annotations
 
 import contextlib
-import os
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from refnet.base.files import replace_file
 from refnet.errors import ArgumentError, MissingPackageError
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B6B6B"
@@ -52,8 +53,7 @@ def save(figure: Any, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix != ".png":
         raise ArgumentError(f"pictures are PNG files, so the name ends with .png, got {path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    figure.savefig(unfinished, format="png")
-    os.replace(unfinished, path)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    replace_file(path, drawn.getvalue())
     return path

@@ -1,9 +1,9 @@
 """The picture of a graph: boxes in rows, from what is given at the top to what is computed at the bottom.
 
 A layered drawing after Sugiyama, Tagawa and Toda (1981), in four steps: (1) every box gets a row below
-everything it reads (`refnet.drawing.rows_of`); (2) an edge gets a place of its own in each row it passes,
-so that it runs around the boxes there; (3) each row is put in an order with few crossings; (4) everything
-is moved towards its neighbours as far as there is room. Lengths are points, 1/72 inch.
+everything it reads (`refnet.graph.drawing.rows_of`); (2) an edge gets a place of its own in each row
+it passes, so that it runs around the boxes there; (3) each row is put in an order with few crossings;
+(4) everything is moved towards its neighbours as far as there is room. Lengths are points, 1/72 inch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
-from refnet.drawing import (
+from refnet.errors import ArgumentError
+from refnet.graph.drawing import (
     COLOURS,
     WRITES,
     Box,
@@ -32,8 +33,7 @@ from refnet.drawing import (
     printable,
     rows_of,
 )
-from refnet.entries import Entry
-from refnet.errors import ArgumentError
+from refnet.graph.entry import Entry
 from refnet.plot.figure import DPI, GREY, new_figure, save
 
 MOST_BOXES = 200
@@ -60,8 +60,8 @@ def graph(
 ) -> Path:
     """The boxes of a graph, or of a list of its entries, and what flows between them, with the shapes.
 
-    `depth` says how many parts of a name are looked into, as in `refnet.drawing.outline`: 1 draws each
-    outermost scope as one box, None every entry, with frames for the scopes.
+    `depth` says how many parts of a name are looked into, as in `refnet.graph.drawing.outline`: 1 draws
+    each outermost scope as one box, None every entry, with frames for the scopes.
     """
     if not isinstance(graph, Sequence):
         if not hasattr(graph, "entries"):

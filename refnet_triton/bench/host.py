@@ -122,7 +122,7 @@ def training_step(quick: bool = False) -> dict[str, Any]:
 
 
 def _our_step(sizes: tuple[int, ...], x: torch.Tensor, y: torch.Tensor) -> Callable[[], Any]:
-    from refnet.training import training_step
+    from refnet.training.step import training_step
 
     refnet.utils.set_random_seed(0)
     first, *hidden, last = sizes

@@ -11,8 +11,8 @@ from refnet_triton import runtime
 import torch
 
 from refnet import backend as backends
-from refnet.cases import Case
 from refnet.op import Op
+from refnet.op.columns import Case
 
 
 def backend() -> Any:

@@ -22,9 +22,9 @@ from refnet_triton.bench.timing import CACHE, ON_GPU, interleaved, rounded, stor
 # isort: split
 import torch
 
-from refnet.agreement import inputs_for
-from refnet.cases import Case
 from refnet.op import TABLE, Op
+from refnet.op.columns import Case
+from refnet.proof.judge import inputs_for
 
 # -- what has to be moved and computed -------------------------------------------------------------
 

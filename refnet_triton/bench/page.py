@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from refnet.serialization import replace_file
+from refnet.base.files import replace_file
 from refnet_triton.bench.goals import ABSENT, GOALS, MET, MISSED
 from refnet_triton.bench.results import ROOT
 

@@ -18,8 +18,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from refnet.report import plain
-from refnet.serialization import replace_file
+from refnet.base.files import plain, replace_file
 from refnet_triton.bench.measure import Row
 from refnet_triton.bench.suite import ORDER
 from refnet_triton.bench.timing import ON_GPU

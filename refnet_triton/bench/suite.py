@@ -10,8 +10,8 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from refnet.cases import Case
 from refnet.op import Op
+from refnet.op.columns import Case
 from refnet.ops import TABLE
 
 REFNET, EAGER, COMPILED = "refnet", "eager", "compile"  # the contenders

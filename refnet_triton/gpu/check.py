@@ -26,15 +26,17 @@ from refnet_triton.gpu.workers import run_all
 # isort: split
 import numpy as np
 
-from refnet import changes
-from refnet.agreement import all_ops
-from refnet.cases import Case
-from refnet.check import ERROR, Failure, Row, cases_for, check_op, new_report, new_seed
-from refnet.check import Report as Checked
+from refnet.base.files import plain
+from refnet.check import baseline as changes
+from refnet.check.ops import cases_for, check_op, new_report, new_seed
+from refnet.check.result import ERROR, Failure, Row
+from refnet.check.result import Report as Checked
 from refnet.errors import RefnetError
 from refnet.op import Op
+from refnet.op.columns import Case
 from refnet.ops import TABLE
-from refnet.report import as_json, plain, read_json, row_as_json, write_html, write_json
+from refnet.proof.judge import all_ops
+from refnet.report import as_json, read_json, row_as_json, write_html, write_json
 
 NO_RESULT = "no result: the clock cut it off"
 INTERPRETED = ROOT / "docs/results/interpreted.check.json"

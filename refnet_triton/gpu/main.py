@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import refnet_triton.gpu
-from refnet.agreement import all_ops
 from refnet.op import TABLE, Op
+from refnet.proof.judge import all_ops
 from refnet_triton.bench import page, results
 from refnet_triton.bench.results import ROOT
 from refnet_triton.bench.timing import ON_GPU

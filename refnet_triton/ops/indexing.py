@@ -17,8 +17,8 @@ import math
 import torch
 
 from refnet.errors import BackendError, DTypeError
+from refnet.op.shapes import broadcast
 from refnet.ops.indexing import check_axes, check_mask, out_of_range
-from refnet.shapes import broadcast
 from refnet_triton import faults, runtime
 from refnet_triton.faults import note_first
 from refnet_triton.keys import forwards

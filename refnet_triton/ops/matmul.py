@@ -13,8 +13,8 @@ import math
 import torch
 
 from refnet.errors import DTypeError, ShapeError
+from refnet.op.shapes import require_axes
 from refnet.ops import TABLE
-from refnet.shapes import require_axes
 from refnet_triton import runtime
 from refnet_triton.memory import contiguous, rounded
 from refnet_triton.ops import activations

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refnet.agreement import all_ops, arrays_for, inputs_for
 from refnet.backend import NumPyBackend
+from refnet.proof.judge import all_ops, arrays_for, inputs_for
 
 ELEMENTS, LARGE = 1 << 16, 1 << 26
 BRIEF = pytest.mark.benchmark(max_time=0.1, min_rounds=3)

@@ -18,7 +18,7 @@ import pytest
 
 import refnet
 from refnet import layers
-from refnet.examples import NO_WEIGHTS
+from refnet.training.data import NO_WEIGHTS
 
 INPUTS, HIDDEN, CLASSES, BATCH = 64, 128, 10, 32
 RATE, BETA_1, BETA_2, EPSILON = 1e-3, 0.9, 0.999, 1e-7

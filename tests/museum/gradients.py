@@ -170,7 +170,7 @@ PIECES = (
     Piece(
         id="overwritten-not-added",
         title="A value used twice, a gradient used once",
-        file="refnet/backpropagation.py",
+        file="refnet/autograd/backpropagation.py",
         right='found[x.key] = TABLE["add"](found[x.key], dx) if x.key in found else dx',
         wrong="found[x.key] = dx",
         story="""
@@ -185,7 +185,7 @@ PIECES = (
     Piece(
         id="any-order-backwards",
         title="Passed on before all of it had arrived",
-        file="refnet/tensor.py",
+        file="refnet/autograd/tensor.py",
         right="return [found[serial] for serial in sorted(found)]",
         wrong="return list(found.values())[::-1]",
         story="""
@@ -201,7 +201,7 @@ PIECES = (
     Piece(
         id="second-backward",
         title="The second backward() adds to the first",
-        file="refnet/tensor.py",
+        file="refnet/autograd/tensor.py",
         right="            leaf.grad = gradient\n",
         wrong="            leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient\n",
         story="""
@@ -217,7 +217,7 @@ PIECES = (
     Piece(
         id="value-gone",
         title="Overwritten before the gradient read it",
-        file="refnet/backpropagation.py",
+        file="refnet/autograd/backpropagation.py",
         right="    _require_unchanged(node)\n",
         wrong="",
         story="""
@@ -233,7 +233,7 @@ PIECES = (
     Piece(
         id="recursion",
         title="As deep as Python can count",
-        file="refnet/tensor.py",
+        file="refnet/autograd/tensor.py",
         right="    while stack:\n        node = stack.pop()\n        if node.serial not in found:\n"
         "            found[node.serial] = node\n"
         "            stack.extend(t.node for t in node.inputs if t.node and t.key not in known)\n",

@@ -6,7 +6,7 @@ PIECES = (
     Piece(
         id="weights-folded-into-the-plan",
         title="Yesterday's weights",
-        file="refnet/plan.py",
+        file="refnet/plan/plan.py",
         right="                and not isinstance(t, Variable)\n",
         wrong="",
         story="""
@@ -20,7 +20,7 @@ PIECES = (
     Piece(
         id="update-left-out-of-the-plan",
         title="The step that nobody asked for",
-        file="refnet/plan.py",
+        file="refnet/plan/plan.py",
         right="recorded([*outputs, *keep], given=inputs)",
         wrong="recorded(outputs, given=inputs)",
         story="""
@@ -35,7 +35,7 @@ PIECES = (
     Piece(
         id="updates-last",
         title="Updates put off to the end",
-        file="refnet/tensor.py",
+        file="refnet/autograd/tensor.py",
         right="return [found[serial] for serial in sorted(found)]",
         wrong="return [found[s] for s in sorted(found, key=lambda s: (bool(found[s].op.writes), s))]",
         story="""
@@ -50,7 +50,7 @@ PIECES = (
     Piece(
         id="result-is-the-variable-itself",
         title="The caller's array is the session's",
-        file="refnet/session.py",
+        file="refnet/graph/session.py",
         right='owned = self.backend.name == "numpy" and array.base is None and id(x) not in shared',
         wrong='owned = self.backend.name == "numpy" and array.base is None',
         story="""
@@ -80,7 +80,7 @@ PIECES = (
     Piece(
         id="what-was-read-changes",
         title="What was read changes later",
-        file="refnet/variable.py",
+        file="refnet/autograd/variable.py",
         right="        return self.backend.array(self.known())\n",
         wrong="        return self.known()\n",
         story="""
@@ -96,7 +96,7 @@ PIECES = (
     Piece(
         id="old-prediction-new-weights",
         title="An old prediction with new weights",
-        file="refnet/losses.py",
+        file="refnet/losses/probabilistic.py",
         right="if node is None or _outdated(node):",
         wrong="if node is None:",
         story="""
@@ -114,7 +114,7 @@ PIECES = (
     Piece(
         id="tensor-shares-its-array",
         title="A tensor that changes by itself",
-        file="refnet/backend.py",
+        file="refnet/backend/numpy.py",
         right="            return np.array(values, dtype)\n",
         wrong="            return np.asarray(values, dtype)\n",
         story="""
@@ -129,7 +129,7 @@ PIECES = (
     Piece(
         id="unknown-op-in-a-file",
         title="An op that no table knows",
-        file="refnet/serialization.py",
+        file="refnet/graph/files.py",
         right="_require(isinstance(entry.op, str) and entry.op in TABLE,",
         wrong="_require(isinstance(entry.op, str),",
         story="""
@@ -145,7 +145,7 @@ PIECES = (
     Piece(
         id="file-that-runs",
         title="A file that runs what it holds",
-        file="refnet/serialization.py",
+        file="refnet/base/files.py",
         right='    raise FileError(f"an attribute is not understood: {value!r}")',
         wrong='    return eval(str(value.get("eval")))',
         story="""
@@ -161,7 +161,7 @@ PIECES = (
     Piece(
         id="cycle-of-one",
         title="An op that reads itself",
-        file="refnet/serialization.py",
+        file="refnet/graph/files.py",
         right="if place[source] >= number:",
         wrong="if place[source] > number:",
         story="""
@@ -176,7 +176,7 @@ PIECES = (
     Piece(
         id="half-a-file",
         title="Half a checkpoint",
-        file="refnet/serialization.py",
+        file="refnet/base/files.py",
         right='    unfinished = path.with_name(f".{path.name}.{os.getpid()}")\n    try:\n'
         '        with open(unfinished, "wb") as file:\n            file.write(content)\n'
         "            file.flush()\n            os.fsync(file.fileno())\n"

@@ -137,7 +137,7 @@ PIECES = (
     Piece(
         id="variance-by-two-means",
         title="E[x²] - E[x]²",
-        file="refnet/operators.py",
+        file="refnet/autograd/operators.py",
         right='return TABLE["square"](distance).mean(axis, keepdims)',
         wrong='return TABLE["square"](self).mean(axis, keepdims) '
         '- TABLE["square"](self.mean(axis, keepdims))',
@@ -171,7 +171,7 @@ PIECES = (
     Piece(
         id="silently-float32",
         title="float64 that is not",
-        file="refnet/conversion.py",
+        file="refnet/backend/conversion.py",
         right="        and not isinstance(values, (np.ndarray, np.generic))\n",
         wrong="",
         story="""
@@ -187,7 +187,7 @@ PIECES = (
     Piece(
         id="half-a-byte",
         title="A picture of bytes, times 1/255",
-        file="refnet/promotion.py",
+        file="refnet/op/promotion.py",
         right='return "float64" if op.name in COMPARISONS else floatx',
         wrong='return "float64" if op.name in COMPARISONS else there',
         story="""
@@ -201,7 +201,7 @@ PIECES = (
     Piece(
         id="truncating-assignment",
         title="2.7 assigned, 2 kept",
-        file="refnet/promotion.py",
+        file="refnet/base/dtypes.py",
         right='return np.can_cast(source, target, "same_kind")',
         wrong='return np.can_cast(source, target, "unsafe")',
         story="""

@@ -69,7 +69,7 @@ PIECES = (
     Piece(
         id="memory-for-the-wrong-weights",
         title="Another weight's moments",
-        file="refnet/parameters.py",
+        file="refnet/optimizers/parameters.py",
         right="for v, start in zip(self.variables, self.offsets, strict=True)\n        ]",
         wrong="for v, start in zip(self.variables, np.cumsum([0, *(v.size for v in self.variables)]))"
         "\n        ]",
@@ -145,7 +145,7 @@ PIECES = (
     Piece(
         id="weights-taken-away",
         title="Two models, one layer",
-        file="refnet/models.py",
+        file="refnet/models/sequential.py",
         right="        if self._parameters is not None and not self._parameters.in_place():\n"
         "            self._require_here()\n"
         "            self._parameters.take_back()\n",
@@ -224,7 +224,7 @@ PIECES = (
     Piece(
         id="labels-left-in-place",
         title="Inputs shuffled, labels not",
-        file="refnet/examples.py",
+        file="refnet/training/data.py",
         right="y = self.x[:0] if self.y is None else self.y[rows]",
         wrong="y = self.x[:0] if self.y is None else self.y[start : start + size]",
         story="""
@@ -238,7 +238,7 @@ PIECES = (
     Piece(
         id="last-batch-dropped",
         title="The examples that did not fill a batch",
-        file="refnet/examples.py",
+        file="refnet/training/data.py",
         right="for start in range(0, len(self), size):",
         wrong="for start in range(0, len(self) - size + 1, size):",
         story="""
@@ -254,7 +254,7 @@ PIECES = (
     Piece(
         id="mean-of-means",
         title="A mean of means",
-        file="refnet/metrics.py",
+        file="refnet/metrics/metric.py",
         right="        self.count += count\n",
         wrong="        self.count += 1\n",
         story="""
@@ -268,7 +268,7 @@ PIECES = (
     Piece(
         id="penalty-forgotten-in-the-step",
         title="A penalty that is reported and not trained",
-        file="refnet/training.py",
+        file="refnet/training/step.py",
         right="        loss = _loss(model, y, y_pred, weights)\n        outputs = ",
         wrong="        loss = model.loss(y, y_pred, weights if weights.size else None)\n"
         "        outputs = ",
@@ -284,7 +284,7 @@ PIECES = (
     Piece(
         id="labels-broadcast-into-a-matrix",
         title="Three labels beside a column of predictions",
-        file="refnet/pairing.py",
+        file="refnet/losses/pairing.py",
         right="return (to_y, to_p) if agree(p + (1,) * to_p, y + (1,) * to_y) else None",
         wrong="return (0, 0) if agree(p + (1,) * to_p, y + (1,) * to_y) else None",
         story="""
@@ -300,7 +300,7 @@ PIECES = (
     Piece(
         id="softmax-twice",
         title="Softmax of a softmax",
-        file="refnet/losses.py",
+        file="refnet/losses/probabilistic.py",
         right='        logits = TABLE["log"](_within(y_pred))\n',
         wrong="        logits = y_pred\n",
         story="""
@@ -332,7 +332,7 @@ PIECES = (
     Piece(
         id="argmax-along-the-batch",
         title="The best example in place of the best class",
-        file="refnet/metrics.py",
+        file="refnet/metrics/accuracy.py",
         right='TABLE["argmax"](y_true, axis=-1), TABLE["argmax"](y_pred, axis=-1)',
         wrong='TABLE["argmax"](y_true, axis=0), TABLE["argmax"](y_pred, axis=0)',
         story="""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import report
 from .mutator import Mutant, mutants
-from .runner import ABOVE, ROOT, above, fingerprint, verdicts, warm_up, watch
+from .runner import ROOT, above, fingerprint, verdicts, warm_up, watch
 
 SIDES = {
     "refnet": "refnet/ops",
@@ -24,11 +24,9 @@ ALIVE = {"outcome": "survived"}  # what has not been tried
 def all_mutants(side: str, only: str) -> dict[str, list[Mutant]]:
     """The mutants of each file of a side."""
     found = {}
-    folder = ROOT / "refnet"
-    parts = [folder / f"{name}.py" for name in ABOVE]
-    files = [*(file for file in parts if file.exists()), *folder.glob("layers/*.py")]
-    if side != "above":
-        files = [*(ROOT / side / "ops").glob("*.py")]
+    files = [*(ROOT / side / "ops").glob("*.py")]
+    if side == "above":
+        files = [file for file in (ROOT / "refnet").rglob("*.py") if above(file.relative_to(ROOT))]
     for file in sorted(files):
         path = file.relative_to(ROOT).as_posix()
         if file.stem != "__init__" and only in ("", file.stem):

@@ -69,52 +69,52 @@ REASONS: dict[str, tuple[str, ...]] = {
         "refnet_triton/ops/softmax.py: most = 65_536 if runtime.few_programs else 2048  # elements of a program → most = 65_536 if runtime.few_programs else 2049  # elements of a program",
     ),
     "The length of an output is known.": (
-        "refnet/losses.py: classes = output_shape[-1] or 0 → classes = output_shape[-1] or 1",
+        "refnet/losses/probabilistic.py: classes = output_shape[-1] or 0 → classes = output_shape[-1] or 1",
     ),
     "`__call__` always says whether it is training; the layer does not ask.": (
         "refnet/layers/activation.py: def call(self, x: Any, training: bool = False) -> Any: → def call(self, x: Any, training: bool = True) -> Any:",
         "refnet/layers/layer.py: def call(self, x: Any, training: bool = False) -> Any: → def call(self, x: Any, training: bool = True) -> Any:",
     ),
     "Whatever reaches this line was checked by `compute_output_shape` before.": (
-        "refnet/models.py: self.compute_output_shape(shape) → pass",
+        "refnet/models/sequential.py: self.compute_output_shape(shape) → pass",
     ),
     "Writes and nodes are counted by one clock: no two have one number.": (
-        "refnet/variable.py: return node.values is not None and self.changed > node.serial → return node.values is not None and self.changed >= node.serial",
+        "refnet/autograd/variable.py: return node.values is not None and self.changed > node.serial → return node.values is not None and self.changed >= node.serial",
     ),
     "A short cut: what follows finds the same, by more work.": (
-        "refnet/backpropagation.py: if vjp is None or node.values is None: → if False:",
-        "refnet/backpropagation.py: if vjp is None or node.values is None: → if vjp is None and node.values is None:",
-        "refnet/models.py: if not self.all_built(): → if False:",
-        "refnet/models.py: if not self.all_built(): → if self.all_built():",
-        "refnet/models.py: self._gathered_at = number → pass",
-        "refnet/variable.py: if new.dtype != self.dtype and self.dtype in INTEGERS: → if new.dtype != self.dtype or self.dtype in INTEGERS:",
+        "refnet/autograd/backpropagation.py: if vjp is None or node.values is None: → if False:",
+        "refnet/autograd/backpropagation.py: if vjp is None or node.values is None: → if vjp is None and node.values is None:",
+        "refnet/models/sequential.py: if not self.all_built(): → if False:",
+        "refnet/models/sequential.py: if not self.all_built(): → if self.all_built():",
+        "refnet/models/sequential.py: self._gathered_at = number → pass",
+        "refnet/autograd/variable.py: if new.dtype != self.dtype and self.dtype in INTEGERS: → if new.dtype != self.dtype or self.dtype in INTEGERS:",
     ),
     "A slice ends where the array does.": (
-        "refnet/parameters.py: part = whole[0:4].reshape((2, 2)) → part = whole[0:5].reshape((2, 2))",
+        "refnet/optimizers/parameters.py: part = whole[0:4].reshape((2, 2)) → part = whole[0:5].reshape((2, 2))",
     ),
     "Tensors of two backends are refused, whichever of them a list would go to.": (
-        "refnet/pairing.py: there = tensors[-1].backend → there = tensors[0].backend",
+        "refnet/losses/pairing.py: there = tensors[-1].backend → there = tensors[0].backend",
     ),
     "A copy more, which nobody else holds.": (
         "refnet/layers/layer.py: arrays.append(array.astype(variable.dtype, copy=False)) → arrays.append(array.astype(variable.dtype, copy=True))",
     ),
     "The weights are float64, and so is what they multiply.": (
-        'refnet/metrics.py: values = np.asarray(values, "float64") → pass',
+        'refnet/metrics/metric.py: values = np.asarray(values, "float64") → pass',
     ),
     "Without a change the function has returned before.": (
-        'refnet/pairing.py: return TABLE["index"](x, key=(..., None) if change > 0 else (..., 0)) → return TABLE["index"](x, key=(..., None) if change >= 0 else (..., 0))',
+        'refnet/losses/pairing.py: return TABLE["index"](x, key=(..., None) if change > 0 else (..., 0)) → return TABLE["index"](x, key=(..., None) if change >= 0 else (..., 0))',
     ),
     "0 and 1 are equal in every type.": (
-        'refnet/metrics.py: said = TABLE["cast"](TABLE["greater"](y_pred, threshold), dtype=str(y_true.dtype)) → said = TABLE["cast"](TABLE["greater"](y_pred, threshold))',
+        'refnet/metrics/metric.py: said = TABLE["cast"](TABLE["greater"](y_pred, threshold), dtype=str(y_true.dtype)) → said = TABLE["cast"](TABLE["greater"](y_pred, threshold))',
     ),
     "All batches weigh twice as much: the mean is the same.": (
-        "refnet/metrics.py: count = 1 if values.ndim else np.shape(y_pred)[0]  # one number that stands for all examples → count = 2 if values.ndim else np.shape(y_pred)[0]  # one number that stands for all examples",
+        "refnet/metrics/metric.py: count = 1 if values.ndim else np.shape(y_pred)[0]  # one number that stands for all examples → count = 2 if values.ndim else np.shape(y_pred)[0]  # one number that stands for all examples",
     ),
     "All are written or none.": (
-        "refnet/parameters.py: if not np.all(backend.numpy(part) == 1): → if not np.any(backend.numpy(part) == 1):",
+        "refnet/optimizers/parameters.py: if not np.all(backend.numpy(part) == 1): → if not np.any(backend.numpy(part) == 1):",
     ),
     "The first step builds what it calls when it is recorded.": (
-        "refnet/models.py: if not self.built: → if self.built:",
-        "refnet/models.py: self._ensure_built(data.x) → pass",
+        "refnet/models/sequential.py: if not self.built: → if self.built:",
+        "refnet/models/sequential.py: self._ensure_built(data.x) → pass",
     ),
 }

@@ -53,19 +53,24 @@ BY_FILE = {
     "shape": ("test_errors.py", "test_tensor.py"),
     "softmax": ("test_known_values.py",),
 }
-#: tests of the files above the ops, the nearest first
+#: tests of the folders and files above the ops, the nearest first
 ABOVE = {
-    "backpropagation": ("test_tensor.py", "test_graph.py", "test_session.py", "test_reading.py"),
+    "autograd/backpropagation": (
+        *("test_tensor.py", "test_graph.py", "test_session.py", "test_reading.py"),
+    ),
+    "autograd/operators": (
+        *("test_calls.py", "test_tensor.py", "test_indexing.py", "test_creation.py"),
+    ),
+    "autograd/tensor": (
+        *("test_tensor.py", "test_creation.py", "test_session.py", "test_promotion.py"),
+    ),
+    "autograd/variable": ("test_tensor.py", "test_session.py", "test_reading.py"),
     "layers": ("test_layers.py", "test_models.py", "test_nested_layers.py", "test_settings.py"),
     "losses": ("test_losses.py", "test_pairing.py", "test_models.py"),
     "metrics": ("test_metrics.py", "test_pairing.py", "test_models.py"),
     "models": ("test_models.py", "test_callbacks.py", "test_shared_layers.py", "test_settings.py"),
-    "operators": ("test_calls.py", "test_tensor.py", "test_indexing.py", "test_creation.py"),
-    "pairing": ("test_pairing.py", "test_losses.py", "test_models.py"),
-    "parameters": ("test_shared_layers.py", "test_models.py", "test_optimizers.py"),
-    "tensor": ("test_tensor.py", "test_creation.py", "test_session.py", "test_promotion.py"),
+    "optimizers/parameters": ("test_shared_layers.py", "test_models.py", "test_optimizers.py"),
     "training": ("test_models.py", "test_callbacks.py", "test_settings.py"),
-    "variable": ("test_tensor.py", "test_session.py", "test_reading.py"),
 }
 #: of all that stands above the ops: what was wrong once
 ABOVE_NEXT = (
@@ -153,9 +158,10 @@ def _callers(names: set[str], nodes: dict[str, ast.stmt]) -> set[str]:
 
 
 def above(path: str) -> str:
-    """Which part above the ops a file is of: "models", "layers" ...; "" for a file of ops."""
-    side, *folders = Path(path).with_suffix("").parts
-    return folders[0] if side == "refnet" and folders[0] in ABOVE else ""
+    """Which part above the ops a file is of: "models", "autograd/tensor" ...; "" for a file of ops."""
+    side, _, within = Path(path).with_suffix("").as_posix().partition("/")
+    parts = (part for part in ABOVE if f"{within}/".startswith(f"{part}/"))
+    return next(parts, "") if side == "refnet" else ""
 
 
 class Chosen:

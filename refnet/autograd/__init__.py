@@ -1,0 +1,1 @@
+"""Tensors that know what made them, and back-propagation through that record."""

@@ -1,0 +1,162 @@
+"""Back-propagation: from the loss back to everything it depends on, by the chain rule.
+
+`gradients(y, xs)` follows the record of how y was made, backwards. Each op on the way turns the
+gradient with respect to its result into those with respect to its inputs: its vjp, which stands
+right below its formula and is applied through the same `apply`. So the gradient of a graph is a graph.
+
+The walk is a loop, not a recursion: a chain of 100,000 ops is no deeper than one of ten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from refnet.autograd.context import absolute_scope
+from refnet.autograd.tensor import Node, Tensor, apply, lift, recorded
+from refnet.autograd.variable import Variable
+from refnet.base.dtypes import is_float
+from refnet.errors import ArgumentError, GradientError, ShapeError
+from refnet.op.shapes import agree
+from refnet.ops import TABLE
+
+
+def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) -> Any:
+    """∂L/∂x for each x in xs, given upstream = ∂L/∂y (ones if None): back-propagation.
+
+    The result is a list like xs; for a single tensor in its place, that tensor's gradient. Any
+    tensors may stand in xs, not only leaves. A gradient is None if y does not depend on x in a
+    differentiable way; no gradient flows to or through integers and booleans, which change in steps.
+    Raises GradientError where an op on the way has no gradient.
+
+    Examples
+    --------
+    >>> from refnet import tensor
+    >>> x = tensor(3.0)
+    >>> gradients(x * x, [x])
+    [Tensor(6., shape=(), dtype=float32)]
+    """
+    if isinstance(xs, Tensor):
+        return gradients(y, [xs], upstream)[0]
+    for t in (y, *xs):
+        if not isinstance(t, Tensor):
+            raise ArgumentError(
+                f"gradients are those of tensors, with respect to tensors, got {t!r}"
+            )
+    order = recorded([y])
+    wanted = {x.key for x in xs if is_float(x.dtype)}
+    depends = _depending(order, wanted)
+    _require_constant_targets(order, wanted, depends)
+    with absolute_scope("gradients"):
+        start = _upstream(y, upstream)
+    found: dict[tuple[int, int], Tensor] = {y.key: start}
+    for node in reversed(order):
+        if id(node) not in depends:
+            continue
+        _require_gradient(node, found)
+        g = found.get((id(node), 0))
+        if g is None:
+            continue
+        with absolute_scope(f"gradients/{_scope(node)}"):
+            for x, dx in _backward(node, g, wanted, depends):
+                found[x.key] = TABLE["add"](found[x.key], dx) if x.key in found else dx
+    return [found.get(x.key) for x in xs]
+
+
+def _upstream(y: Tensor, upstream: Any) -> Tensor:
+    """∂L/∂y: ones, unless something else of y's shape is given."""
+    if upstream is None:
+        return TABLE["full_like"](y, value=1.0)
+    start = lift(upstream, y.backend, y.dtype)
+    if isinstance(start, Variable):  # it may be the gradient of something: then it is read here
+        start = TABLE["identity"](start)
+    if not agree(y.shape, start.shape):
+        raise ShapeError(f"upstream has shape {start.shape}, but y has shape {y.shape}")
+    return start
+
+
+def _scope(node: Node) -> str:
+    """The scope of names a node stands in."""
+    return node.promise.name.rpartition("/")[0] if node.promise else ""
+
+
+def _differentiable(node: Node) -> Iterable[Tensor]:
+    """The inputs of a node that gradients flow to."""
+    op = node.op
+    if node.detached:
+        return ()
+    if op.primal is not None:  # a gradient depends on all it was given, and `_backward` says so
+        return node.inputs
+    if op.variadic:
+        return node.inputs if op.wrt else ()
+    return (t for name, t in zip(op.inputs, node.inputs, strict=True) if name in op.wrt)
+
+
+def _depending(order: list[Node], wanted: set[tuple[int, int]]) -> set[int]:
+    """The nodes through which a wanted tensor reaches the output, by id."""
+    depends: set[int] = set()
+    for node in order:
+        if not is_float(node.output(0).dtype):
+            continue
+        for t in _differentiable(node):
+            if t.key in wanted or (t.node is not None and id(t.node) in depends):
+                depends.add(id(node))
+                break
+    return depends
+
+
+def _require_constant_targets(
+    order: list[Node], wanted: set[tuple[int, int]], depends: set[int]
+) -> None:
+    """Raise an error if a gradient is asked for that would go through the targets of a cross-entropy."""
+    for node in order:
+        for name, t in zip(node.op.inputs, node.inputs, strict=False):
+            asked = t.key in wanted or (t.node is not None and id(t.node) in depends)
+            if name == "targets" and asked and node.op.primal is None:
+                raise GradientError(
+                    f"{node.op.name}: no gradient flows to the targets: "
+                    "targets.detach() are constants; a loss written with refnet.ops has both gradients"
+                )
+
+
+def _require_gradient(node: Node, found: dict[tuple[int, int], Tensor]) -> None:
+    """Raise an error if a gradient that arrived at a node can go no further."""
+    arrived = [i for i in range(node.count) if (id(node), i) in found]
+    if arrived and node.op.gradient is None:
+        reason = "it is a gradient itself" if node.op.primal else "its row has no vjp"
+        raise GradientError(f"{node.op.name} cannot be differentiated: {reason}")
+    if arrived and arrived[-1] > 0:
+        name = node.op.outputs[arrived[-1]]
+        raise GradientError(f"{node.op.name}: no gradient flows through its result {name!r}")
+
+
+def _require_unchanged(node: Node) -> None:
+    """Raise an error if a variable was overwritten after an op read it: its old value is gone."""
+    vjp = node.op.gradient
+    if vjp is None or node.values is None:
+        return
+    saved = list(node.saved())
+    for name, t in zip(vjp.names(len(saved) + 1)[1:], saved, strict=True):
+        if isinstance(t, Variable) and t.changed_since(node) and name not in vjp.shape_of:
+            raise GradientError(
+                f"{node.op.name} read variable {t.name!r}, which has been assigned since: compute the "
+                "result again, then its gradients"
+            )
+
+
+def _backward(
+    node: Node, g: Tensor, wanted: set[tuple[int, int]], depends: set[int]
+) -> Iterable[tuple[Tensor, Tensor]]:
+    """Apply a node's vjp: (input, its gradient) for every input on the way to a wanted tensor."""
+    op, vjp = node.op, node.op.gradient
+    assert vjp is not None
+    _require_unchanged(node)
+    inputs = list(_differentiable(node))
+    on_path = [t.key in wanted or (t.node is not None and id(t.node) in depends) for t in inputs]
+    attributes = {k: v for k, v in node.attributes.items() if k in vjp.attributes}
+    if "wrt" in vjp.attributes:
+        attributes["wrt"] = tuple(n for n, needed in zip(op.wrt, on_path, strict=True) if needed)
+    results = apply(vjp, (g, *node.saved()), attributes)
+    results = results if isinstance(results, tuple) else (results,)
+    results[0].node.since = node.serial
+    return [(t, dx) for t, dx, needed in zip(inputs, results, on_path, strict=True) if needed]

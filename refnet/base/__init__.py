@@ -1,0 +1,1 @@
+"""What everything stands on: names, arguments, types of numbers, the machine. Nothing of networks."""

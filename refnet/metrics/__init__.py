@@ -1,0 +1,63 @@
+"""Metrics: how good the predictions are, in terms a person asks for. They do not steer training.
+
+A metric keeps a running mean: `update_state` takes in a batch, `result` reads it, `reset_state`
+starts over.
+"""
+
+from refnet.base.elsewhere import explain
+from refnet.base.names import class_around, look_up
+from refnet.metrics.accuracy import (
+    Accuracy,
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    SparseCategoricalAccuracy,
+    accuracy,
+    accuracy_function,
+    binary_accuracy,
+    categorical_accuracy,
+    sparse_categorical_accuracy,
+)
+from refnet.metrics.metric import Function, Mean, Means, Metric, metric_of
+from refnet.metrics.regression import MeanAbsoluteError, MeanSquaredError
+
+METRICS: dict[str, type[Metric]] = {
+    "accuracy": Accuracy,
+    "acc": Accuracy,
+    "binary_accuracy": BinaryAccuracy,
+    "categorical_accuracy": CategoricalAccuracy,
+    "sparse_categorical_accuracy": SparseCategoricalAccuracy,
+    "mean_squared_error": MeanSquaredError,
+    "mean_absolute_error": MeanAbsoluteError,
+    "mse": MeanSquaredError,
+    "mae": MeanAbsoluteError,
+}
+
+
+def get(identifier: str | Metric | Function) -> Metric:
+    """The metric of this name, called what it was asked for by; a function becomes a Metric."""
+    if isinstance(identifier, str) and identifier in METRICS:
+        return METRICS[identifier](name=identifier)
+    found = look_up("metric", identifier, METRICS)
+    return found if isinstance(found, Metric) else class_around(found, METRICS, metric_of)()
+
+
+__all__ = [
+    "METRICS",
+    "Accuracy",
+    "BinaryAccuracy",
+    "CategoricalAccuracy",
+    "Mean",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "Means",
+    "Metric",
+    "SparseCategoricalAccuracy",
+    "accuracy",
+    "accuracy_function",
+    "binary_accuracy",
+    "categorical_accuracy",
+    "get",
+    "sparse_categorical_accuracy",
+]
+
+explain(__name__)

@@ -1,0 +1,1 @@
+"""Models: layers put together, and the loop that trains them."""

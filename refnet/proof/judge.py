@@ -1,0 +1,246 @@
+"""Does a backend agree with the reference? One op, one case, one dtype, against the op's bound.
+
+The inputs are drawn in float64 and rounded to the dtype under test. The reference computes in float64
+on exactly those values; the backend computes in the dtype. Where they part by more than the bound of
+the op's row allows, the backend is wrong.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refnet.backend import Array, Backend
+from refnet.base.dtypes import arithmetic, round_to
+from refnet.op import TABLE, Op
+from refnet.op.columns import Case
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a backend was from the reference on one case.
+
+    `error` is the largest |difference|, and `bound` the bound at that element; `ratio` is the largest
+    error in units of its bound, over all elements of all outputs: at most 1 if the backend agrees.
+    `complaint` is "" or says what is wrong: a shape, a type, a NaN where none should be.
+
+    `output`, `index`, `got` and `expected` say where that largest error is: which result, which of
+    its elements, what stands there, and what the reference has. `output` is "" if there is no error.
+    """
+
+    op: str
+    case: str
+    dtype: str
+    backend: str
+    error: float
+    bound: float
+    ratio: float
+    complaint: str
+    output: str = ""
+    index: tuple[int, ...] = ()
+    got: Any = None
+    expected: Any = None
+
+    @property
+    def ok(self) -> bool:
+        """True if the backend agrees with the reference on this case."""
+        return not self.complaint
+
+
+def cases_of(op: Op) -> Iterator[Case]:
+    """The cases to try an op on. A gradient is tried on those of the op it belongs to."""
+    family = (op.primal or op).cases
+    yield from family or ()
+
+
+def inputs_for(
+    op: Op, case: Case, dtype: str, seed: int = 0
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """(inputs, attributes) of a case, in float64, every float rounded to a value of `dtype`.
+
+    For a gradient: a random upstream g, and what the op saves when the reference runs it.
+    """
+    primal = op.primal or op
+    rng = np.random.default_rng([seed, zlib.crc32(f"{primal.name} {case.name}".encode())])
+    inputs = tuple(round_to(x, dtype) for x in case.make(rng))
+    if op.primal is None:
+        return inputs, dict(case.attributes)
+    outputs = dict(zip(primal.outputs, reference(primal, inputs, case.attributes), strict=False))
+    given = dict(zip(primal.inputs, inputs, strict=False))
+    saved: list[Any] = []
+    for name in primal.saves:
+        if primal.variadic:
+            saved.extend(inputs)
+        else:
+            saved.append(given[name] if name in given else round_to(outputs[name], dtype))
+    g = round_to(rng.normal(0.0, 1.0, np.shape(outputs[primal.outputs[0]])), dtype)
+    attributes = {k: v for k, v in case.attributes.items() if k in op.attributes}
+    return (g, *saved), attributes
+
+
+def reference(op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Any, ...]:
+    """The exact results: the reference in float64."""
+    if op.file == "random" and "dtype" in op.attributes:
+        attributes = {**attributes, "dtype": "float64"}
+    copies = tuple(np.array(x) for x in inputs) if op.writes else inputs
+    with np.errstate(all="ignore"):
+        results = op.function(*copies, **attributes)
+    return results if isinstance(results, tuple) else (results,)
+
+
+def arrays_for(
+    backend: Backend, inputs: tuple[Any, ...], dtype: str, layout: str = "C"
+) -> tuple[Array, ...]:
+    """The inputs as arrays of the backend, floats in `dtype`, laid out as the case asks."""
+
+    def place(x: Any) -> Array:
+        x = np.asarray(x)
+        kind = dtype if x.dtype.kind == "f" else None
+        if layout == "transposed" and x.ndim == 2:
+            return backend.array(np.ascontiguousarray(x.T), kind).T
+        if layout == "strided" and x.ndim >= 1:
+            return backend.array(np.repeat(x, 2, axis=-1), kind)[..., ::2]
+        return backend.array(x, kind)
+
+    return tuple(place(x) for x in inputs)
+
+
+def compare(op: Op, case: Case, dtype: str, backend: Backend, seed: int = 0) -> Agreement:
+    """Run one op on one case on a backend and measure it against the float64 reference."""
+    inputs, attributes = inputs_for(op, case, dtype, seed)
+    if op.file == "random" and "dtype" in op.attributes:
+        attributes = {**attributes, "dtype": dtype}
+    return measure(op, case.name, inputs, attributes, dtype, backend, case.layout)
+
+
+def measure(
+    op: Op,
+    case: str,
+    inputs: tuple[Any, ...],
+    attributes: dict[str, Any],
+    dtype: str,
+    backend: Backend,
+    layout: str = "C",
+) -> Agreement:
+    """Run one op on these inputs, floats rounded to `dtype`, against the float64 reference."""
+    exact = reference(op, inputs, attributes)
+    with np.errstate(all="ignore"):
+        results = backend.function(op)(*arrays_for(backend, inputs, dtype, layout), **attributes)
+        results = results if isinstance(results, tuple) else (results,)
+    bounds = tolerances(op, inputs, attributes, exact, dtype)
+    worst: tuple[Any, ...] = (0.0, 0.0, 0.0, "")
+    if len(results) != len(exact):
+        worst = _wrong(f"{len(results)} results, the reference has {len(exact)}")
+    names = output_names(op, exact)
+    for number, (result, y, bound) in enumerate(zip(results, exact, bounds, strict=False)):
+        if result is None and y is None:
+            continue
+        asked = {**op.attributes, **attributes}.get("dtype", dtype)
+        types = {asked if op.primal is None else dtype}
+        if number:  # what is kept for the gradient may have the precision it was computed in
+            types.add(arithmetic(dtype))
+        found = judge_output(names[number], result, y, bound, types, backend)
+        if found[2] > worst[2] or (found[3] and not worst[3]):
+            worst = found
+    return Agreement(op.name, case, dtype, backend.name, *worst)
+
+
+def tolerances(
+    op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any], exact: tuple[Any, ...], dtype: str
+) -> list[Any]:
+    """How far each element of each result may lie from the reference.
+
+    In float64 the reference rounds as well, within the same bound: the two may lie twice as far apart.
+    """
+    if op.error is None:
+        return []
+    with np.errstate(all="ignore"):
+        bounds = op.error.tolerance(dtype, inputs, attributes, exact)
+    return [2 * bound for bound in bounds] if dtype == "float64" else bounds
+
+
+def output_names(op: Op, outputs: tuple[Any, ...]) -> list[str]:
+    """What the results are called; numbered, where their number depends on the inputs."""
+    if len(op.outputs) == len(outputs):
+        return list(op.outputs)
+    return [f"{op.outputs[0]}[{i}]" for i in range(len(outputs))]
+
+
+def _wrong(complaint: str, output: str = "") -> tuple[Any, ...]:
+    """A result that cannot be compared element by element."""
+    return np.inf, 0.0, np.inf, complaint, output
+
+
+def differences(got: Any, y: Any, bound: Any) -> tuple[Any, Any]:
+    """(|got - y|, the same in units of `bound`) of each element; NaN where it should be is no error.
+
+    >>> differences(np.array([1.0, np.nan, np.nan]), np.array([1.5, np.nan, 2.0]), 0.25)[1]
+    array([ 2.,  0., inf])
+    """
+    got = got.astype(np.float64)
+    same = (got == y) | (np.isnan(got) & np.isnan(y))
+    with np.errstate(all="ignore"):
+        difference = np.where(same, 0.0, np.abs(got - y))
+        difference = np.where(np.isnan(difference), np.inf, difference)
+        ratio = np.where(difference == 0, 0.0, difference / bound)
+    return difference, ratio
+
+
+def judge_output(
+    name: str, result: Array, y: Any, bound: Any, types: set[str], backend: Backend
+) -> tuple[Any, ...]:
+    """The last fields of an `Agreement`, for one output: error, bound, ratio, complaint, and where."""
+    y = np.asarray(y)
+    if y.dtype.kind == "f":
+        kind = backend.dtype(result)
+        if kind not in types:
+            return _wrong(f"{name} has type {kind}, not {' or '.join(sorted(types))}", name)
+        y = overflowing(y, kind)
+    got = np.asarray(backend.numpy(result))
+    if got.shape != y.shape:
+        return _wrong(f"{name} has shape {got.shape}, the reference {y.shape}", name)
+    if y.dtype.kind != got.dtype.kind:
+        return _wrong(f"{name} is {got.dtype}, the reference {y.dtype}", name)
+    if y.size == 0:
+        return 0.0, 0.0, 0.0, ""
+    if y.dtype.kind != "f":
+        wrong = got != y
+        if not wrong.any():
+            return 0.0, 0.0, 0.0, ""
+        at, count = _place(wrong), int(np.sum(wrong))
+        complaint = f"{name}: {count} wrong, first {_where(at)} is {got[at]}, the reference {y[at]}"
+        return float(count), 0.0, np.inf, complaint, name, at, got[at].item(), y[at].item()
+    bound = np.broadcast_to(bound, y.shape)
+    difference, ratio = differences(got, y, bound)
+    at, complaint = _place(ratio), ""
+    here = float(got[at]), float(y[at])
+    if not ratio[at] <= 1:  # NaN, if the bound is none, is no agreement either
+        complaint = (
+            f"{name}{_where(at)} is {here[0]!r}, the reference {here[1]!r}, bound {bound[at]:.3g}"
+        )
+    worst = float(difference[at]), float(bound[at]), float(ratio[at])
+    return *worst, complaint, name, at, *here
+
+
+def _place(ratio: Any) -> tuple[int, ...]:
+    """Where the largest is."""
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
+
+
+def _where(at: tuple[int, ...]) -> str:
+    return f"[{', '.join(str(i) for i in at)}]"
+
+
+def overflowing(y: Any, dtype: str) -> Any:
+    """The exact y, but infinite where `dtype` has no number that large."""
+    rounded = round_to(y, dtype)
+    return np.where(np.isinf(rounded), rounded, y)
+
+
+def all_ops() -> list[Op]:
+    """Every op of TABLE that has cases, forward before gradient."""
+    return [op for op in TABLE.values() if (op.primal or op).cases is not None]

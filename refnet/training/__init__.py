@@ -1,0 +1,1 @@
+"""One step of training, what it is given, and what it depends on."""
