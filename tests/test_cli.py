@@ -150,7 +150,7 @@ def test_show_lists_every_op(refnet_):
 
 @pytest.mark.parametrize("name", TABLE)
 def test_show_each_op(refnet_, name):
-    code, out, err = refnet_("show", name)
+    code, out, err = refnet_("show", name, "--proof")
     assert (code, err) == (0, "")
     assert clean(out)
     row = TABLE[name].primal or TABLE[name]
@@ -162,15 +162,40 @@ def test_show_each_op(refnet_, name):
 
 
 def test_show_both_sides_helpers_and_facts(refnet_):
-    _, out, _ = refnet_("show", "gelu")
+    _, out, _ = refnet_("show", "gelu", "--proof")
     numpy, triton = out.split("# triton", 1)
     for part in ("def _gelu_tanh(x)", "def standard_normal_cdf(x)", "erf = np.frompyfunc"):
         assert part in numpy
     assert "refnet_triton/ops/activations.py:" in triton
     assert "def gelu_vjp(g, x, approximate=False):" in triton
     assert f"{len(list(TABLE['gelu'].cases))} cases: points; " in out
-    _, out, _ = refnet_("show", "relu6")
+    _, out, _ = refnet_("show", "relu6", "--proof")
     assert "kink at 6: the right derivative" in out
+
+
+def test_show_has_the_formulas_first_and_the_proof_when_asked(refnet_):
+    _, page, _ = refnet_("show", "softmax")
+    _, whole, _ = refnet_("show", "softmax", "--proof")
+    assert whole.startswith(page)
+    assert "from g = ∂L/∂y" in page
+    for part in ("bound of softmax_vjp", "cases: small;", "softmax.proof(", "def _softmax_terms"):
+        assert part in whole[len(page) :]
+        assert part not in page
+    assert "def _log_softmax_terms" not in whole  # another op's
+
+
+@pytest.mark.parametrize("width", [119, 120, 160])
+def test_show_lays_the_sides_beside_each_other_where_there_is_room(refnet_, width):
+    _, out, _ = refnet_("show", "softmax", "--width", width)
+    lines = out.splitlines()
+    (head,) = [line for line in lines if "# numpy  refnet/ops/softmax.py" in line]
+    assert ("# triton  refnet_triton/ops/softmax.py" in head) == (width >= 120)
+    start = lines.index(head)
+    assert max(map(len, lines[start:])) <= max(width, 113)  # a line of source, and its number
+    below = refnet_("show", "softmax")[1].splitlines()
+    code = "".join("".join(below).split())
+    beside = "".join("".join(lines).split())
+    assert sorted(code) == sorted(beside)  # nothing is lost
 
 
 def test_show_one_side(refnet_):
@@ -209,7 +234,7 @@ def test_show_where_refnet_triton_is_missing(refnet_, monkeypatch):
     assert "triton: the package refnet_no_such_package is not installed" in out
 
 
-@pytest.mark.parametrize(("columns", "beside"), [("200", True), ("100", False)])
+@pytest.mark.parametrize(("columns", "beside"), [("200", True), ("120", True), ("100", False)])
 def test_show_on_a_terminal(columns, beside):
     done = program(
         "show", "relu", COLUMNS=columns, FORCE_COLOR="1", TERM="xterm-256color", NO_COLOR=""

@@ -10,6 +10,7 @@ from refnet.check import edge_cases as corners
 from refnet.op import TABLE, Op
 from refnet.op.columns import Case, Cases
 from refnet.op.shapes import Spec
+from refnet.proof.bounds import exact
 from refnet.proof.cases import constant, normal, with_nonfinite
 from refnet.proof.judge import all_ops
 
@@ -48,7 +49,9 @@ def planted(case):
 
     family = Cases((case,), lambda n: ())
     count = len(case.make(np.random.default_rng(0)))
-    return Op(planted_one if count == 1 else planted_op, cases=family)
+    made = Op(planted_one if count == 1 else planted_op)
+    made.proof(family, exact())
+    return made
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,13 @@ def bound(x: "1 + 1"):
     return x * BOUND
 
 
-@op(cases=lambda n: n + 1, error=bound)
+@op(shape=lambda n: n + 1)
 def relu(x, slope=SLOPE):
     r"""y = x + 1"""
     {body}
+
+
+relu.proof(lambda: 1 + 1, bound)
 '''
 
 

@@ -1,6 +1,7 @@
 """refnet show: the source of an op, in NumPy and in Triton, side by side.
 
-Sources are read, not imported: it works where torch and triton are not installed.
+First the page of formulas; what proves them, with --proof. Sources are read, not imported: it works
+where torch and triton are not installed.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ import argparse
 import ast
 import functools
 import importlib.util
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby, zip_longest
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -20,13 +22,18 @@ from rich.table import Table
 from rich.text import Text
 
 from refnet.check.edge_cases import without
-from refnet.cli.output import HEADING, QUIET, console, say
+from refnet.cli.output import HEADING, QUIET, console, say, whole
 from refnet.errors import BackendError
 from refnet.op import TABLE, Op
 from refnet.proof.judge import cases_of
 
 SIDES = {"numpy": "refnet", "triton": "refnet_triton"}
-WIDE = 140  # columns from which the two sides stand beside each other
+WIDE, NARROW = 120, 80  # columns from which the two sides stand beside each other; those of a pipe
+GAP = "  "
+WHAT_VJP_IS = (
+    "vjp (vector-Jacobian product): from g = ∂L/∂y, how the loss L changes with the result, "
+    "to how it changes with the inputs"
+)
 Function = ast.FunctionDef | ast.ClassDef
 
 
@@ -41,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{side}", dest="side", action="store_const", const=side, default=argparse.SUPPRESS,
             help=f"only the {'NumPy' if side == 'numpy' else 'Triton'} side",
         )  # fmt: skip
+    parser.add_argument(
+        "--proof", action="store_true", help="also what it is tried on, and how wrong it may be"
+    )
+    parser.add_argument(
+        "--width", type=whole, default=argparse.SUPPRESS, metavar="N",
+        help=f"columns to print in; from {WIDE} on, both sides stand beside each other",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,22 +65,22 @@ def run(arguments: argparse.Namespace) -> int:
     op = TABLE[arguments.op]
     op = op.primal or op
     sides = [arguments.side] if hasattr(arguments, "side") else list(SIDES)
-    _facts(op)
-    sources = {side: _source(op, side) for side in sides}
+    _say_formulas(op)
     out = console()
-    if not out.is_terminal:
-        for side, source in sources.items():
-            _print_plain(side, source)
-    elif len(sources) == 2 and out.width >= WIDE:
-        grid = Table.grid(padding=(0, 2), expand=True)
-        for _ in sources:
-            grid.add_column(ratio=1)
-        grid.add_row(*(_panel(side, source) for side, source in sources.items()))
-        out.print(grid)
-    else:
-        for side, source in sources.items():
-            out.print(_panel(side, source))
+    width = getattr(arguments, "width", out.width if out.is_terminal else _columns())
+    _print([(side, _source(op, side)) for side in sides], width)
+    if arguments.proof:
+        say()
+        _say_proof(op)
+        if "numpy" in sides:
+            _print([("numpy", _proof(op))], width)
     return 0
+
+
+def _columns() -> int:
+    """How wide a file or a pipe is, if COLUMNS says so."""
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdigit() else NARROW
 
 
 # -- what there is to know about an op ------------------------------------------------------------
@@ -86,24 +100,31 @@ def _list() -> None:
     )
 
 
-def _facts(op: Op) -> None:
-    """Formula, bound, kinks and cases of an op and of its gradient."""
-    for row in (op, op.gradient):
-        if row is None:
-            continue
+def _say_formulas(op: Op) -> None:
+    """The formulas of an op and of its gradient, and what a gradient is."""
+    rows = [row for row in (op, op.gradient) if row is not None]
+    for row in rows:
         attributes = [f"{name}={value!r}" for name, value in row.attributes.items()]
         data = [f"*{name}" if row.variadic and row is op else name for name in row.inputs]
         say(f"{row.name}({', '.join(data + attributes)})", HEADING)
         say(f"  {row.formula}")
-        say(f"  bound: {row.error or 'none'}")
+    if len(rows) > 1:
+        say(WHAT_VJP_IS, QUIET)
+
+
+def _say_proof(op: Op) -> None:
+    """The bounds, the kinks and the cases of an op and of its gradient."""
+    for row in (op, op.gradient):
+        if row is not None:
+            say(f"bound of {row.name}: {row.error or 'none'}")
     for kink in op.kinks:
         attributes = [f" with {name}={value!r}" for name, value in kink.attributes.items()]
         at = ", ".join(f"{x:g}" if isinstance(x, (int, float)) else str(x) for x in kink.at)
-        say(f"  kink at {at}{''.join(attributes)}: the {kink.rule} derivative")
+        say(f"kink at {at}{''.join(attributes)}: the {kink.rule} derivative")
     names = [case.name for case in cases_of(op)]
-    say(f"  {len(names)} cases: {'; '.join(names)}")
+    say(f"{len(names)} cases: {'; '.join(names)}")
     for corner, why in without(op).items():
-        say(f"  no case of {corner}: {why}")
+        say(f"no case of {corner}: {why}")
 
 
 # -- its source -----------------------------------------------------------------------------------
@@ -146,6 +167,14 @@ def _source(op: Op, side: str) -> list[Piece] | str:
     return found
 
 
+def _proof(op: Op) -> list[Piece]:
+    """What the reference's file says below its line about an op: the call of `proof`, and its helpers."""
+    path = folder("numpy") / "ops" / f"{op.file}.py"
+    shown = {piece.place for piece in pieces(path, [row.name for row in (op, op.gradient) if row])}
+    found = pieces(path, [f"{op.name}.proof"])
+    return [piece for piece in found if piece.place not in shown]
+
+
 def folder(side: str) -> Path:
     """Where a package lies. It is found, not imported: that would need torch."""
     spec = importlib.util.find_spec(SIDES[side])
@@ -168,8 +197,8 @@ def pieces(path: Path, names: list[str]) -> list[Piece]:
         if node is None or name in wanted:
             continue
         wanted[name] = node
+        queue += [used for used in _uses(node) if used not in TABLE]
         if isinstance(node, Function):
-            queue += [used for used in _uses(node) if used not in TABLE]
             elsewhere |= set(_uses_of_mathematics(node))
     found = here.pieces(wanted.values())
     library = path.parent.parent / "mathematics.py"
@@ -186,9 +215,9 @@ def _uses_of_mathematics(node: Function) -> Iterator[str]:
             yield part.attr
 
 
-def _uses(node: Function) -> Iterator[str]:
-    """Names that the body of a function reads; not those of its decorators, which state bounds."""
-    for statement in node.body:
+def _uses(node: ast.stmt) -> Iterator[str]:
+    """Names that a statement reads; of a function, those of its body, and not of its decorators."""
+    for statement in node.body if isinstance(node, Function) else [node]:
         for part in ast.walk(statement):
             if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
                 yield part.id
@@ -209,6 +238,8 @@ class _Module:
                 for target in node.targets:
                     if isinstance(target, ast.Name):
                         self.definitions[target.id] = node
+            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+                self.definitions[ast.unparse(node.value.func)] = node  # "softmax.proof"
 
     def pieces(self, nodes: Iterable[ast.stmt]) -> list[Piece]:
         """The lines of statements; those with only blank lines between them are one piece."""
@@ -233,6 +264,27 @@ def _module(path: Path) -> _Module:
 # -- on screen ------------------------------------------------------------------------------------
 
 
+def _print(sources: list[tuple[str, list[Piece] | str]], width: int) -> None:
+    """Each side below the other, or beside it where there is room."""
+    out = console()
+    beside = len(sources) == 2 and width >= WIDE
+    if not out.is_terminal:
+        blocks = [_as_text(side, source) for side, source in sources]
+        for line in (
+            _beside(blocks[0], blocks[1], width) if beside else [*chain.from_iterable(blocks)]
+        ):
+            say(line)
+    elif beside:
+        grid = Table.grid(padding=(0, len(GAP)), expand=True)
+        for _ in sources:
+            grid.add_column(ratio=1)
+        grid.add_row(*(_panel(side, source) for side, source in sources))
+        out.print(grid, width=width)
+    else:
+        for side, source in sources:
+            out.print(_panel(side, source), width=width)
+
+
 def _panel(side: str, source: list[Piece] | str) -> RenderableType:
     """One side, highlighted."""
     if isinstance(source, str):
@@ -246,15 +298,33 @@ def _panel(side: str, source: list[Piece] | str) -> RenderableType:
     return Group(*parts)
 
 
-def _print_plain(side: str, source: list[Piece] | str) -> None:
-    """One side as plain text."""
-    say()
+def _as_text(side: str, source: list[Piece] | str) -> list[str]:
+    """One side as lines of plain text."""
     if isinstance(source, str):
-        say(f"{side}: {source}")
-        return
-    for number, piece in enumerate(source):
-        if number:
-            say()
-        say(f"# {side}  {piece.place}")
-        for line, text in enumerate(piece.text.split("\n"), piece.start):
-            say(f"{line:5}  {text}".rstrip())
+        return ["", f"{side}: {source}"]
+    lines = []
+    for piece in source:
+        lines += ["", f"# {side}  {piece.place}"]
+        numbered = enumerate(piece.text.split("\n"), piece.start)
+        lines += [f"{number:5}  {text}".rstrip() for number, text in numbered]
+    return lines
+
+
+def _beside(left: list[str], right: list[str], width: int) -> list[str]:
+    """Two columns of text. What is too long goes on in the next line, below the code."""
+    room = (width - len(GAP)) // 2
+    columns = [[part for line in side for part in _folded(line, room)] for side in (left, right)]
+    pairs = zip_longest(*columns, fillvalue="")
+    return [f"{a:<{room}}{GAP}{b}".rstrip() for a, b in pairs]
+
+
+def _folded(line: str, room: int) -> Iterator[str]:
+    """A line in parts of at most `room` columns.
+
+    >>> list(_folded("    7  return a + b", 14))
+    ['    7  return ', '       a + b']
+    """
+    yield line[:room]
+    margin = " " * 7  # that of the line numbers
+    for start in range(room, len(line), room - len(margin)):
+        yield margin + line[start : start + room - len(margin)]

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 OWN = ("labels", "indices", "key")  # inputs that keep their type, whatever stands beside them
 TRUTHS = ("condition", "mask")
-OF_FLOATS = ("linear", "dropout", "sum_to")  # neurons; what serves gradients
+OF_FLOATS = ("prelu", "linear", "dropout", "sum_to")  # neurons; what serves gradients
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 WEAK = (bool, int, float)  # Python's numbers: among types, they stand for themselves
 
@@ -153,7 +153,7 @@ def _is_of_floats(
     attributes: tuple[Any, ...],
 ) -> bool:
     """Whether an op takes these arrays, integers among them, as floats."""
-    if op.primal is not None or op.file == "activations" or op.name in OF_FLOATS:
+    if op.primal is not None or op.activation or op.name in OF_FLOATS:
         return True
     if any(_is_fraction(value) for _, value, _ in attributes):
         return True

@@ -2,13 +2,17 @@
 
 An op is a named pure function on arrays, with its gradient written directly below it::
 
-    @op(saves="y", cases=UNARY, error=ulp(4))
+    @op(saves="y")
     def sigmoid(x):
         r\"\"\"σ(x) = 1 / (1 + e^{-x})\"\"\"
 
-    @sigmoid.vjp(error=ulp(4))
+    @sigmoid.vjp
     def sigmoid_vjp(g, y):
         r\"\"\"∂L/∂x = g · y · (1 - y)\"\"\"
+
+What proves it stands at the end of the file: what it is tried on, and how wrong it may be::
+
+    sigmoid.proof(unary, ulp(4), vjp=ulp(4))
 
 The decorator reads the rest off the function itself. **A parameter without a default is data** (an
 array that gradients may flow to); **a parameter with a default is an attribute** (fixed when the op
@@ -72,6 +76,8 @@ class Op:
     shape_of
         Inputs of which only the shape and type count: a plan computes what depends on nothing else
         once, when it is made.
+    activation
+        True for an elementwise function of x alone that a layer may fuse behind a product.
     varies
         True if the values of the inputs, and not their shapes alone, decide the shape of the result:
         where the elements of a mask lie.
@@ -90,12 +96,9 @@ class Op:
         wrt: str | None = None,
         writes: str = "",
         views: str = "",
-        cases: Cases | None = None,
-        error: Bound | None = None,
-        kinks: Sequence[Kink] = (),
-        flops: Function | None = None,
         shape_of: str = "",
         shape: Rule = by_name,
+        activation: bool = False,
         varies: bool = False,
         primal: Op | None = None,
     ) -> None:
@@ -113,12 +116,13 @@ class Op:
         self.writes = tuple(writes.split())
         self.views = tuple(views.split())
         self.shares = self.views + self.writes
-        self.cases = cases
-        self.error = error
-        self.kinks = tuple(kinks)
-        self.flops = flops
+        self.error: Bound | None = None
+        self.kinks: tuple[Kink, ...] = ()
+        self.flops: Function | None = None
+        self._cases: Cases | Callable[[], Cases] | None = None
         self.shape_of = tuple(shape_of.split())
         self.rule = shape
+        self.activation = activation
         self.varies = varies
         self.primal = primal
         self.gradient: Op | None = None
@@ -126,8 +130,7 @@ class Op:
         self._least = len(self.inputs)
         self._most: float = math.inf if self.variadic else self._least
         self._plain = frozenset(self.attributes) - {"dtype"}
-        self._fits = function
-        self._fitted = Fitted(self, in_float32(self, function))
+        self._fits: Function | None = None
         self.__name__ = self.__qualname__ = function.__name__
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
@@ -164,16 +167,44 @@ class Op:
         return self._fitted
 
     def vjp(self, function: Function | None = None, **row: Any) -> Any:
-        """Decorator: the function below is this op's gradient. Takes the same facts as `op`."""
+        """Decorator: the function below is this op's gradient. Takes the same columns as `op`."""
 
         def attach(function: Function) -> Op:
             if function.__name__ != f"{self.name}_vjp":
                 raise TypeError(f"the gradient of {self.name} is named {self.name}_vjp")
-            facts = {"error": self.error, "outputs": " ".join(f"d{name}" for name in self.wrt)}
-            self.gradient = _enter(Op(function, **{**facts, **row}, wrt="", primal=self))
+            columns = {"outputs": " ".join(f"d{name}" for name in self.wrt), **row}
+            self.gradient = _enter(Op(function, **columns, wrt="", primal=self))
             return self.gradient
 
         return attach if function is None else attach(function)
+
+    def proof(
+        self,
+        cases: Cases | Callable[[], Cases],
+        error: Bound,
+        *,
+        vjp: Bound | None = None,
+        kinks: Sequence[Kink] = (),
+        flops: Function | None = None,
+        vjp_flops: Function | None = None,
+    ) -> None:
+        """Say what the op is tried on, and how wrong it and its gradient may be.
+
+        `vjp` is the bound of the gradient, the same as the op's if not given. A function that makes
+        the cases is called when they are first asked for.
+        """
+        self._cases, self.error, self.kinks, self.flops = cases, error, tuple(kinks), flops
+        if self.gradient is not None:
+            self.gradient.error, self.gradient.flops = vjp or error, vjp_flops
+        elif vjp or vjp_flops:
+            raise TypeError(f"{self.name} has no gradient to be proven")
+
+    @property
+    def cases(self) -> Cases | None:
+        """The inputs to try; None for an op without proof, and for a gradient, which has its op's."""
+        if callable(self._cases):
+            self._cases = self._cases()
+        return self._cases
 
     def names(self, count: int) -> list[str]:
         """The names of `count` data inputs: where there may be any number, the last one repeats."""
@@ -197,9 +228,9 @@ class Op:
         return (self.__doc__ or "").strip().partition("\n")[0]
 
     @property
-    def activation(self) -> bool:
-        """True for an elementwise function of x alone that a layer may fuse behind a product."""
-        return self.file == "activations" and self.inputs == ("x",) and self.primal is None
+    def draws(self) -> bool:
+        """True for random numbers: all there is of the inputs is a key, and the type is an attribute."""
+        return self.inputs == ("key",) and "dtype" in self.attributes
 
     @property
     def returns_tuple(self) -> bool:
@@ -276,7 +307,7 @@ TABLE: Table = Table()
 
 
 def op(**row: Any) -> Callable[[Function], Op]:
-    """Decorator: enter a function into TABLE. See `Op` for the facts a row may state."""
+    """Decorator: enter a function into TABLE. See `Op` for the columns a row may have."""
     return lambda function: _enter(Op(function, **row))
 
 

@@ -6,53 +6,88 @@ goes to whichever array was chosen.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from refnet.op import op
-from refnet.op.columns import Case, Cases
 from refnet.ops.reductions import sum_to
-from refnet.proof.bounds import exact, rounded_sum, ulp
-from refnet.proof.cases import MANY, TALL, binary, large, normal, unary
-
-BINARY = binary()
 
 
-@op(cases=BINARY, wrt="", error=exact())
+@op(wrt="")
 def equal(a, b):
     r"""y = [a = b]"""
     return a == b
 
 
-@op(cases=BINARY, wrt="", error=exact())
+@op(wrt="")
 def not_equal(a, b):
     r"""y = [a ≠ b]"""
     return a != b
 
 
-@op(cases=BINARY, wrt="", error=exact())
+@op(wrt="")
 def less(a, b):
     r"""y = [a < b]"""
     return a < b
 
 
-@op(cases=BINARY, wrt="", error=exact())
+@op(wrt="")
 def less_equal(a, b):
     r"""y = [a ≤ b]"""
     return a <= b
 
 
-@op(cases=BINARY, wrt="", error=exact())
+@op(wrt="")
 def greater(a, b):
     r"""y = [a > b]"""
     return a > b
 
 
-@op(cases=BINARY, wrt="", error=exact())
+@op(wrt="")
 def greater_equal(a, b):
     r"""y = [a ≥ b]"""
     return a >= b
+
+
+@op(saves="condition a b", wrt="a b")
+def where(condition, a, b):
+    r"""y = a where the condition holds, else b"""
+    return np.where(condition, a, b)
+
+
+@where.vjp
+def where_vjp(g, condition, a, b):
+    r"""∂L/∂a = g · [condition],  ∂L/∂b = g · [not condition]"""
+    none = np.zeros_like(g)
+    to_a, to_b = np.where(condition, g, none), np.where(condition, none, g)
+    return sum_to(to_a, np.shape(a)), sum_to(to_b, np.shape(b))
+
+
+@op(saves="x", views="x")
+def cast(x, dtype="float32"):
+    r"""y = x as numbers of another type, rounded to the nearest"""
+    return np.asarray(x).astype(dtype)
+
+
+@cast.vjp(shape_of="x", views="g")
+def cast_vjp(g, x, dtype="float32"):
+    r"""∂L/∂x = g, in the type of x"""
+    return np.asarray(g).astype(np.result_type(x))
+
+
+# == Proof: what it is tried on, and how wrong it may be ===========================================
+
+from dataclasses import replace
+
+from refnet.op.columns import Case, Cases
+from refnet.proof.bounds import exact, rounded_sum, ulp
+from refnet.proof.cases import MANY, TALL, binary, large, normal, unary
+
+equal.proof(binary, exact())
+not_equal.proof(binary, exact())
+less.proof(binary, exact())
+less_equal.proof(binary, exact())
+greater.proof(binary, exact())
+greater_equal.proof(binary, exact())
 
 
 def _choices():
@@ -99,37 +134,19 @@ def _choices():
     )
 
 
-@op(cases=_choices(), saves="condition a b", wrt="a b", error=exact())
-def where(condition, a, b):
-    r"""y = a where the condition holds, else b"""
-    return np.where(condition, a, b)
-
-
-@where.vjp(
-    error=rounded_sum(
+where.proof(
+    _choices,
+    exact(),
+    vjp=rounded_sum(
         1,
         lambda g, condition, a, b: [
             (max(1, g.size / max(1, x.size)), sum_to(np.abs(g), np.shape(x))) for x in (a, b)
         ],
-    )
+    ),
 )
-def where_vjp(g, condition, a, b):
-    r"""∂L/∂a = g · [condition],  ∂L/∂b = g · [not condition]"""
-    none = np.zeros_like(g)
-    to_a, to_b = np.where(condition, g, none), np.where(condition, none, g)
-    return sum_to(to_a, np.shape(a)), sum_to(to_b, np.shape(b))
 
 
 CASTS = replace(unary(variants=({"dtype": "float64"},)), large=(large((MANY,), dtype="float64"),))
 
 
-@op(cases=CASTS, saves="x", error=ulp(0.5), views="x")
-def cast(x, dtype="float32"):
-    r"""y = x as numbers of another type, rounded to the nearest"""
-    return np.asarray(x).astype(dtype)
-
-
-@cast.vjp(shape_of="x", views="g")
-def cast_vjp(g, x, dtype="float32"):
-    r"""∂L/∂x = g, in the type of x"""
-    return np.asarray(g).astype(np.result_type(x))
+cast.proof(CASTS, ulp(0.5))

@@ -9,61 +9,215 @@ from __future__ import annotations
 import numpy as np
 
 from refnet.errors import DTypeError
-from refnet.op import Kink, op
-from refnet.op.columns import Case, Cases
-from refnet.ops.reductions import sum_to, summed_to_inputs
-from refnet.proof.bounds import exact, ulp
-from refnet.proof.cases import binary, constant, normal, positive, unary
-
-BINARY = binary()
+from refnet.op import op
+from refnet.ops.reductions import sum_to
 
 
-@op(cases=BINARY, saves="a b", error=ulp(0.5))
+@op(saves="a b")
 def add(a, b):
     r"""y = a + b"""
     return a + b
 
 
-@add.vjp(error=summed_to_inputs(lambda g, a, b: (g, g)), shape_of="a b", views="g")
+@add.vjp(shape_of="a b", views="g")
 def add_vjp(g, a, b):
     r"""∂L/∂a = g,  ∂L/∂b = g"""
     return sum_to(g, np.shape(a)), sum_to(g, np.shape(b))
 
 
-@op(cases=BINARY, saves="a b", error=ulp(0.5))
+@op(saves="a b")
 def subtract(a, b):
     r"""y = a - b"""
     return a - b
 
 
-@subtract.vjp(error=summed_to_inputs(lambda g, a, b: (g, g)), shape_of="a b", views="g")
+@subtract.vjp(shape_of="a b", views="g")
 def subtract_vjp(g, a, b):
     r"""∂L/∂a = g,  ∂L/∂b = -g"""
     return sum_to(g, np.shape(a)), sum_to(-g, np.shape(b))
 
 
-@op(cases=BINARY, saves="a b", error=ulp(0.5))
+@op(saves="a b")
 def multiply(a, b):
     r"""y = a · b"""
     return a * b
 
 
-@multiply.vjp(error=summed_to_inputs(lambda g, a, b: (g * b, g * a)))
+@multiply.vjp
 def multiply_vjp(g, a, b):
     r"""∂L/∂a = g · b,  ∂L/∂b = g · a"""
     return sum_to(g * b, np.shape(a)), sum_to(g * a, np.shape(b))
 
 
-@op(cases=BINARY, saves="a b", error=ulp(0.5))
+@op(saves="a b")
 def divide(a, b):
     r"""y = a / b"""
     return a / b
 
 
-@divide.vjp(error=summed_to_inputs(lambda g, a, b: (g / b, g * (a / b) / b)))
+@divide.vjp
 def divide_vjp(g, a, b):
     r"""∂L/∂a = g / b,  ∂L/∂b = -g · a / b²"""
     return sum_to(g / b, np.shape(a)), sum_to(-g * (a / b) / b, np.shape(b))
+
+
+@op(saves="a b")
+def power(a, b):
+    r"""y = aᵇ. NaN for a negative base with an exponent that is not whole."""
+    if np.result_type(a, b).kind == "i" and np.any(np.less(b, 0)):
+        raise DTypeError("integers have no negative powers: cast them to floats")
+    return np.power(a, b)
+
+
+@power.vjp
+def power_vjp(g, a, b, wrt=("a", "b")):
+    r"""∂L/∂a = g · b · aᵇ⁻¹,  ∂L/∂b = g · aᵇ · ln a
+
+    a⁰ is 1 for every a, so its slope is 0, at a = 0 as well; and 0ᵇ is 0 for every b > 0.
+    """
+    da = db = None
+    if "a" in wrt:
+        da = sum_to(g * b * np.power(a, np.where(b == 0, 0, b - 1)), np.shape(a))
+    if "b" in wrt:
+        log_a = np.log(np.where((a == 0) & (b >= 0), 1, a))
+        db = sum_to(g * np.power(a, b) * log_a, np.shape(b))
+    return da, db
+
+
+@op()
+def negative(x):
+    r"""y = -x"""
+    return -x
+
+
+@negative.vjp
+def negative_vjp(g):
+    r"""∂L/∂x = -g"""
+    return -g
+
+
+@op(saves="x")
+def square(x):
+    r"""y = x²"""
+    return x * x
+
+
+@square.vjp
+def square_vjp(g, x):
+    r"""∂L/∂x = g · 2x"""
+    return g * x * 2  # 2x may be too large where g · 2x is not
+
+
+@op(saves="y")
+def exp(x):
+    r"""y = eˣ"""
+    return np.exp(x)
+
+
+@exp.vjp
+def exp_vjp(g, y):
+    r"""∂L/∂x = g · y"""
+    return g * y
+
+
+@op(saves="x")
+def log(x):
+    r"""y = ln x. NaN below 0."""
+    return np.log(x)
+
+
+@log.vjp
+def log_vjp(g, x):
+    r"""∂L/∂x = g / x"""
+    return g / x
+
+
+@op(saves="y")
+def sqrt(x):
+    r"""y = √x. NaN below 0."""
+    return np.sqrt(x)
+
+
+@sqrt.vjp
+def sqrt_vjp(g, y):
+    r"""∂L/∂x = g / (2y)"""
+    return g / (2 * y)
+
+
+@op(saves="x")
+def abs(x):
+    r"""y = |x|"""
+    return np.abs(x)
+
+
+@abs.vjp
+def abs_vjp(g, x):
+    r"""∂L/∂x = g · sign(x): 0 at the kink x = 0."""
+    return g * np.sign(x)
+
+
+@op(wrt="")
+def sign(x):
+    r"""y = 1 where x > 0, -1 where x < 0, 0 where x = 0. It is flat: no gradient flows."""
+    return np.sign(x)
+
+
+@op(wrt="")
+def floor(x):
+    r"""y = ⌊x⌋, the largest integer that is not above x. It is flat: no gradient flows."""
+    return np.floor(x)
+
+
+@op(saves="a b")
+def maximum(a, b):
+    r"""y = max(a, b). NaN if either is NaN."""
+    return np.maximum(a, b)
+
+
+@maximum.vjp
+def maximum_vjp(g, a, b):
+    r"""g goes to the larger of the two; where a = b, half to each."""
+    half = np.where(a == b, g / 2, np.zeros_like(g))
+    to_a, to_b = np.where(a > b, g, half), np.where(b > a, g, half)
+    return sum_to(to_a, np.shape(a)), sum_to(to_b, np.shape(b))
+
+
+@op(saves="a b")
+def minimum(a, b):
+    r"""y = min(a, b). NaN if either is NaN."""
+    return np.minimum(a, b)
+
+
+@minimum.vjp
+def minimum_vjp(g, a, b):
+    r"""g goes to the smaller of the two; where a = b, half to each."""
+    return maximum_vjp(g, -a, -b)
+
+
+@op(saves="x")
+def clip(x, minimum=-np.inf, maximum=np.inf):
+    r"""y = min(max(x, minimum), maximum)"""
+    return np.clip(x, minimum, maximum)
+
+
+@clip.vjp
+def clip_vjp(g, x, minimum=-np.inf, maximum=np.inf):
+    r"""∂L/∂x = g where minimum ≤ x ≤ maximum, else 0"""
+    return np.where((x >= minimum) & (x <= maximum), g, np.zeros_like(g))
+
+
+# == Proof: what it is tried on, and how wrong it may be ===========================================
+
+from refnet.op import Kink
+from refnet.op.columns import Case, Cases
+from refnet.ops.reductions import summed_to_inputs
+from refnet.proof.bounds import exact, ulp
+from refnet.proof.cases import binary, constant, normal, positive, unary
+
+add.proof(binary, ulp(0.5), vjp=summed_to_inputs(lambda g, a, b: (g, g)))
+subtract.proof(binary, ulp(0.5), vjp=summed_to_inputs(lambda g, a, b: (g, g)))
+multiply.proof(binary, ulp(0.5), vjp=summed_to_inputs(lambda g, a, b: (g * b, g * a)))
+divide.proof(binary, ulp(0.5), vjp=summed_to_inputs(lambda g, a, b: (g / b, g * (a / b) / b)))
 
 
 def _powers():
@@ -102,158 +256,38 @@ def _power_terms(g, a, b, wrt=("a", "b")):
     return g * b * a ** (b - 1) * grown, g * a**b * log_a * grown
 
 
-@op(cases=_powers(), saves="a b", error=ulp(4))
-def power(a, b):
-    r"""y = aᵇ. NaN for a negative base with an exponent that is not whole."""
-    if np.result_type(a, b).kind == "i" and np.any(np.less(b, 0)):
-        raise DTypeError("integers have no negative powers: cast them to floats")
-    return np.power(a, b)
-
-
-@power.vjp(error=summed_to_inputs(_power_terms, c=8))  # 4 ulp of the power are up to 8 u
-def power_vjp(g, a, b, wrt=("a", "b")):
-    r"""∂L/∂a = g · b · aᵇ⁻¹,  ∂L/∂b = g · aᵇ · ln a
-
-    a⁰ is 1 for every a, so its slope is 0, at a = 0 as well; and 0ᵇ is 0 for every b > 0.
-    """
-    da = db = None
-    if "a" in wrt:
-        da = sum_to(g * b * np.power(a, np.where(b == 0, 0, b - 1)), np.shape(a))
-    if "b" in wrt:
-        log_a = np.log(np.where((a == 0) & (b >= 0), 1, a))
-        db = sum_to(g * np.power(a, b) * log_a, np.shape(b))
-    return da, db
-
-
-@op(cases=unary(), error=exact())
-def negative(x):
-    r"""y = -x"""
-    return -x
-
-
-@negative.vjp
-def negative_vjp(g):
-    r"""∂L/∂x = -g"""
-    return -g
-
-
-@op(cases=unary(), saves="x", error=ulp(0.5))
-def square(x):
-    r"""y = x²"""
-    return x * x
-
-
-@square.vjp(error=ulp(1))
-def square_vjp(g, x):
-    r"""∂L/∂x = g · 2x"""
-    return g * x * 2  # 2x may be too large where g · 2x is not
-
-
-@op(cases=unary(), saves="y", error=ulp(3))
-def exp(x):
-    r"""y = eˣ"""
-    return np.exp(x)
-
-
-@exp.vjp(error=ulp(0.5))
-def exp_vjp(g, y):
-    r"""∂L/∂x = g · y"""
-    return g * y
-
-
-@op(cases=unary(positive), saves="x", error=ulp(4))
-def log(x):
-    r"""y = ln x. NaN below 0."""
-    return np.log(x)
-
-
-@log.vjp(error=ulp(0.5))
-def log_vjp(g, x):
-    r"""∂L/∂x = g / x"""
-    return g / x
-
-
-@op(cases=unary(positive), saves="y", error=ulp(0.5))
-def sqrt(x):
-    r"""y = √x. NaN below 0."""
-    return np.sqrt(x)
-
-
-@sqrt.vjp(error=ulp(1))
-def sqrt_vjp(g, y):
-    r"""∂L/∂x = g / (2y)"""
-    return g / (2 * y)
-
-
-@op(cases=unary(), saves="x", error=exact(), kinks=[Kink((0.0,), "mean")])
-def abs(x):
-    r"""y = |x|"""
-    return np.abs(x)
-
-
-@abs.vjp
-def abs_vjp(g, x):
-    r"""∂L/∂x = g · sign(x): 0 at the kink x = 0."""
-    return g * np.sign(x)
-
-
-@op(cases=unary(), wrt="", error=exact())
-def sign(x):
-    r"""y = 1 where x > 0, -1 where x < 0, 0 where x = 0. It is flat: no gradient flows."""
-    return np.sign(x)
-
-
-@op(cases=unary(), wrt="", error=exact())
-def floor(x):
-    r"""y = ⌊x⌋, the largest integer that is not above x. It is flat: no gradient flows."""
-    return np.floor(x)
-
-
-@op(cases=BINARY, saves="a b", error=exact(), kinks=[Kink((1.0, 1.0), "mean")])
-def maximum(a, b):
-    r"""y = max(a, b). NaN if either is NaN."""
-    return np.maximum(a, b)
-
-
-@maximum.vjp(error=summed_to_inputs(lambda g, a, b: (g * (a >= b), g * (b >= a))))
-def maximum_vjp(g, a, b):
-    r"""g goes to the larger of the two; where a = b, half to each."""
-    half = np.where(a == b, g / 2, np.zeros_like(g))
-    to_a, to_b = np.where(a > b, g, half), np.where(b > a, g, half)
-    return sum_to(to_a, np.shape(a)), sum_to(to_b, np.shape(b))
-
-
-@op(cases=BINARY, saves="a b", error=exact(), kinks=[Kink((1.0, 1.0), "mean")])
-def minimum(a, b):
-    r"""y = min(a, b). NaN if either is NaN."""
-    return np.minimum(a, b)
-
-
-@minimum.vjp(error=summed_to_inputs(lambda g, a, b: (g * (a <= b), g * (b <= a))))
-def minimum_vjp(g, a, b):
-    r"""g goes to the smaller of the two; where a = b, half to each."""
-    return maximum_vjp(g, -a, -b)
+power.proof(_powers, ulp(4), vjp=summed_to_inputs(_power_terms, c=8))
+negative.proof(unary, exact())
+square.proof(unary, ulp(0.5), vjp=ulp(1))
+exp.proof(unary, ulp(3), vjp=ulp(0.5))
+log.proof(lambda: unary(positive), ulp(4), vjp=ulp(0.5))
+sqrt.proof(lambda: unary(positive), ulp(0.5), vjp=ulp(1))
+abs.proof(unary, exact(), kinks=[Kink((0.0,), "mean")])
+sign.proof(unary, exact())
+floor.proof(unary, exact())
+maximum.proof(
+    binary,
+    exact(),
+    vjp=summed_to_inputs(lambda g, a, b: (g * (a >= b), g * (b >= a))),
+    kinks=[Kink((1.0, 1.0), "mean")],
+)
+minimum.proof(
+    binary,
+    exact(),
+    vjp=summed_to_inputs(lambda g, a, b: (g * (a <= b), g * (b <= a))),
+    kinks=[Kink((1.0, 1.0), "mean")],
+)
 
 
 CLIP = unary(variants=({"minimum": -0.5, "maximum": 0.5}, {"minimum": 0.0}))
 
 
-@op(
-    cases=CLIP,
-    saves="x",
-    error=exact(),
+clip.proof(
+    CLIP,
+    exact(),
     kinks=[
         Kink((-0.5,), "right", {"minimum": -0.5, "maximum": 0.5}),
         Kink((0.5,), "left", {"minimum": -0.5, "maximum": 0.5}),
         Kink((0.0,), "right", {"minimum": 0.0}),
     ],
 )
-def clip(x, minimum=-np.inf, maximum=np.inf):
-    r"""y = min(max(x, minimum), maximum)"""
-    return np.clip(x, minimum, maximum)
-
-
-@clip.vjp
-def clip_vjp(g, x, minimum=-np.inf, maximum=np.inf):
-    r"""∂L/∂x = g where minimum ≤ x ≤ maximum, else 0"""
-    return np.where((x >= minimum) & (x <= maximum), g, np.zeros_like(g))

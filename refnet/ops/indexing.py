@@ -16,11 +16,9 @@ import numpy as np
 from refnet.errors import DTypeError, ShapeError
 from refnet.op import op
 from refnet.op.shapes import Spec, agree, broadcast, indexed, moved_back
-from refnet.proof.bounds import exact, rounded_sum
-from refnet.proof.cases import index_arrays, masks, picks, slices
 
 
-@op(cases=slices(), saves="x", error=exact(), shape=indexed, views="x")
+@op(saves="x", shape=indexed, views="x")
 def index(x, key=...):
     r"""y = x[key], for integers, slices, None (a new axis) and ... (all other axes)"""
     return x[key]
@@ -70,12 +68,6 @@ def _scattered(op, specs, attributes):
     return [Spec(specs[1].shape, specs[0].dtype)]
 
 
-def _largest_sum(g, x, indices, axes=(0,), at=0):
-    """(the most terms that meet in one element, Σ|g| for each)"""
-    counts = gather_vjp(np.ones_like(g), x, indices, axes, at)
-    return np.max(counts, initial=0), gather_vjp(np.abs(g), x, indices, axes, at)
-
-
 def _positions(x, indices, axes):
     """One index array for each of `axes`, with every position in range."""
     check_axes(np.shape(x), np.shape(indices), axes)
@@ -89,7 +81,7 @@ def _positions(x, indices, axes):
     return columns
 
 
-@op(cases=picks(), saves="x indices", wrt="x", error=exact(), shape=_gathered, views="x")
+@op(saves="x indices", wrt="x", shape=_gathered, views="x")
 def gather(x, indices, axes=(0,), at=0):
     r"""y = x[..., i_1, ..., i_2, ...], where i_j = indices[..., j] counts along axis axes[j]
 
@@ -101,7 +93,7 @@ def gather(x, indices, axes=(0,), at=0):
     return np.moveaxis(y, range(picks), range(at, at + picks))
 
 
-@gather.vjp(error=rounded_sum(2, _largest_sum), shape_of="x", shape=_scattered)
+@gather.vjp(shape_of="x", shape=_scattered)
 def gather_vjp(g, x, indices, axes=(0,), at=0):
     r"""∂L/∂x_i = Σ g over all picks of position i: a scatter-add"""
     picks = np.ndim(indices) - 1
@@ -116,7 +108,7 @@ def _coordinates_shape(op, specs, attributes):
     return [Spec((*broadcast(*(s.shape for s in specs)), len(specs)), "int64")]
 
 
-@op(cases=index_arrays(), wrt="", error=exact(), shape=_coordinates_shape)
+@op(wrt="", shape=_coordinates_shape)
 def coordinates(*indices):
     r"""y[..., j] = indices_j: index arrays, broadcast together, side by side along a new last axis"""
     for i in indices:
@@ -142,14 +134,7 @@ def _mask_coordinates_shape(op, specs, attributes):
     return [Spec((None, len(mask.shape)), "int64")]
 
 
-@op(
-    cases=masks(),
-    wrt="",
-    error=exact(),
-    shape_of="x",
-    shape=_mask_coordinates_shape,
-    varies=True,
-)
+@op(wrt="", shape_of="x", shape=_mask_coordinates_shape, varies=True)
 def mask_coordinates(mask, x, axis=0):
     r"""y: where the mask holds, in row-major order, as coordinates of shape (how many, axes)
 
@@ -158,3 +143,22 @@ def mask_coordinates(mask, x, axis=0):
     """
     check_mask(np.shape(mask), np.shape(x), axis)
     return np.argwhere(mask)
+
+
+# == Proof: what it is tried on, and how wrong it may be ===========================================
+
+from refnet.proof.bounds import exact, rounded_sum
+from refnet.proof.cases import index_arrays, masks, picks, slices
+
+index.proof(slices, exact())
+
+
+def _largest_sum(g, x, indices, axes=(0,), at=0):
+    """(the most terms that meet in one element, Σ|g| for each)"""
+    counts = gather_vjp(np.ones_like(g), x, indices, axes, at)
+    return np.max(counts, initial=0), gather_vjp(np.abs(g), x, indices, axes, at)
+
+
+gather.proof(picks, exact(), vjp=rounded_sum(2, _largest_sum))
+coordinates.proof(index_arrays, exact())
+mask_coordinates.proof(masks, exact())

@@ -11,12 +11,22 @@ import numpy as np
 
 from refnet.errors import DataError, DTypeError
 from refnet.op import op
-from refnet.op.columns import Case, Cases
 from refnet.op.shapes import per_labelled_row, per_row
 from refnet.ops.activations import sigmoid
-from refnet.ops.reductions import sum_to, summed_to_inputs
-from refnet.proof.bounds import rounded_sum, ulp
-from refnet.proof.cases import TALL, binary, constant, large, normal
+from refnet.ops.reductions import sum_to
+
+
+@op(saves="y_true y_pred", shape=per_row)
+def mean_squared_error(y_true, y_pred):
+    r"""L = (1/n) Σ_j (a_j - y_j)², over the n outputs of an example (the last axis)"""
+    return np.mean((y_pred - y_true) ** 2, -1)
+
+
+@mean_squared_error.vjp
+def mean_squared_error_vjp(g, y_true, y_pred):
+    r"""∂L/∂a_j = g · 2 (a_j - y_j) / n,  ∂L/∂y_j = -∂L/∂a_j"""
+    dpred = g[..., None] * (y_pred - y_true) * (2 / np.shape(y_true)[-1])
+    return -dpred, dpred
 
 
 def shifted(x):
@@ -55,6 +65,84 @@ def _require_classes(labels, classes):
     wrong = np.extract((labels < 0) | (labels >= classes), labels)
     if wrong.size:
         raise no_class(wrong[0], classes)
+
+
+def probabilities(logits, largest, log_sum):
+    r"""softmax(x)_j = e^{x_j - max x - ln Σ e^{x - max x}}, from what the forward pass kept"""
+    return np.exp(logits - largest[..., None] - log_sum[..., None])
+
+
+@op(
+    saves="logits labels largest log_sum",
+    outputs="loss largest log_sum",
+    wrt="logits",
+    shape=per_labelled_row,
+)
+def sparse_softmax_cross_entropy(logits, labels):
+    r"""L = -ln softmax(x)_c = ln Σ_j e^{x_j} - x_c, where c is the right class
+
+    Shapes: logits x (..., classes), labels c (...) integers in 0 … classes-1, losses L (...). Also
+    returned are max x and ln Σ_j e^{x_j - max x}, which the gradient needs again.
+    """
+    _require_classes(labels, np.shape(logits)[-1])
+    largest, z, log_sum = shifted(logits)
+    return log_sum - picked(z, labels), largest, log_sum
+
+
+@sparse_softmax_cross_entropy.vjp
+def sparse_softmax_cross_entropy_vjp(g, logits, labels, largest, log_sum):
+    r"""∂L/∂x_j = g · (softmax(x)_j - [j = c]): prediction minus target."""
+    classes = np.shape(logits)[-1]
+    _require_classes(labels, classes)
+    target = one_hot(labels, classes)
+    return g[..., None] * (probabilities(logits, largest, log_sum) - target)
+
+
+@op(
+    saves="logits targets largest log_sum",
+    outputs="loss largest log_sum",
+    wrt="logits",
+    shape=per_row,
+)
+def softmax_cross_entropy(logits, targets):
+    r"""L = -Σ_j t_j ln softmax(x)_j = Σ_j t_j (ln Σ_k e^{x_k} - x_j)
+
+    Shapes: logits x and target probabilities t (..., classes), losses L (...). Also returned are
+    max x and ln Σ_j e^{x_j - max x}. No gradient flows to the targets.
+    """
+    largest, z, log_sum = shifted(logits)
+    return np.sum(targets * (log_sum[..., None] - z), -1), largest, log_sum
+
+
+@softmax_cross_entropy.vjp
+def softmax_cross_entropy_vjp(g, logits, targets, largest, log_sum):
+    r"""∂L/∂x_j = g · (softmax(x)_j · Σ_k t_k - t_j)"""
+    p = probabilities(logits, largest, log_sum)
+    return g[..., None] * (p * np.sum(targets, -1, keepdims=True) - targets)
+
+
+@op(saves="logits targets", wrt="logits")
+def sigmoid_cross_entropy(logits, targets):
+    r"""L = -t ln σ(x) - (1 - t) ln(1 - σ(x)) = max(x, 0) - x t + ln(1 + e^{-|x|})
+
+    Shapes: logits x and targets t the same (or broadcasting), one loss for each element.
+    No gradient flows to the targets.
+    """
+    return np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))
+
+
+@sigmoid_cross_entropy.vjp
+def sigmoid_cross_entropy_vjp(g, logits, targets):
+    r"""∂L/∂x = g · (σ(x) - t)"""
+    return sum_to(g * (sigmoid(logits) - targets), np.shape(logits))
+
+
+# == Proof: what it is tried on, and how wrong it may be ===========================================
+
+from refnet.op.columns import Case, Cases
+from refnet.ops.reductions import summed_to_inputs
+from refnet.proof.bounds import rounded_sum, ulp
+from refnet.proof.cases import TALL, binary, constant, large, normal
 
 
 def _classified(dense):
@@ -121,11 +209,6 @@ def _sparse_terms(logits, labels):
     return [(1, logarithm + chosen), (1, 0 * largest), (1, logarithm)]
 
 
-def probabilities(logits, largest, log_sum):
-    r"""softmax(x)_j = e^{x_j - max x - ln Σ e^{x - max x}}, from what the forward pass kept"""
-    return np.exp(logits - largest[..., None] - log_sum[..., None])
-
-
 def _probability_terms(logits, largest, log_sum):
     """A probability carries the rounding of its exponent, relative to itself."""
     z = np.abs(logits - largest[..., None]) + np.abs(log_sum[..., None])
@@ -137,32 +220,11 @@ def _sparse_vjp_terms(g, logits, labels, largest, log_sum):
     return 1, np.abs(g)[..., None] * (p + one_hot(labels, np.shape(logits)[-1]))
 
 
-@op(
-    cases=_classified(dense=False),
-    saves="logits labels largest log_sum",
-    outputs="loss largest log_sum",
-    wrt="logits",
-    shape=per_labelled_row,
-    error=rounded_sum(2, _sparse_terms),
+sparse_softmax_cross_entropy.proof(
+    lambda: _classified(dense=False),
+    rounded_sum(2, _sparse_terms),
+    vjp=rounded_sum(2, _sparse_vjp_terms),
 )
-def sparse_softmax_cross_entropy(logits, labels):
-    r"""L = -ln softmax(x)_c = ln Σ_j e^{x_j} - x_c, where c is the right class
-
-    Shapes: logits x (..., classes), labels c (...) integers in 0 … classes-1, losses L (...). Also
-    returned are max x and ln Σ_j e^{x_j - max x}, which the gradient needs again.
-    """
-    _require_classes(labels, np.shape(logits)[-1])
-    largest, z, log_sum = shifted(logits)
-    return log_sum - picked(z, labels), largest, log_sum
-
-
-@sparse_softmax_cross_entropy.vjp(error=rounded_sum(2, _sparse_vjp_terms))
-def sparse_softmax_cross_entropy_vjp(g, logits, labels, largest, log_sum):
-    r"""∂L/∂x_j = g · (softmax(x)_j - [j = c]): prediction minus target."""
-    classes = np.shape(logits)[-1]
-    _require_classes(labels, classes)
-    target = one_hot(labels, classes)
-    return g[..., None] * (probabilities(logits, largest, log_sum) - target)
 
 
 def _dense_terms(logits, targets):
@@ -178,56 +240,18 @@ def _dense_vjp_terms(g, logits, targets, largest, log_sum):
     return np.shape(logits)[-1], np.abs(g)[..., None] * (p * total + np.abs(targets))
 
 
-@op(
-    cases=_classified(dense=True),
-    saves="logits targets largest log_sum",
-    outputs="loss largest log_sum",
-    wrt="logits",
-    shape=per_row,
-    error=rounded_sum(2, _dense_terms),
+softmax_cross_entropy.proof(
+    lambda: _classified(dense=True),
+    rounded_sum(2, _dense_terms),
+    vjp=rounded_sum(2, _dense_vjp_terms),
 )
-def softmax_cross_entropy(logits, targets):
-    r"""L = -Σ_j t_j ln softmax(x)_j = Σ_j t_j (ln Σ_k e^{x_k} - x_j)
-
-    Shapes: logits x and target probabilities t (..., classes), losses L (...). Also returned are
-    max x and ln Σ_j e^{x_j - max x}. No gradient flows to the targets.
-    """
-    largest, z, log_sum = shifted(logits)
-    return np.sum(targets * (log_sum[..., None] - z), -1), largest, log_sum
-
-
-@softmax_cross_entropy.vjp(error=rounded_sum(2, _dense_vjp_terms))
-def softmax_cross_entropy_vjp(g, logits, targets, largest, log_sum):
-    r"""∂L/∂x_j = g · (softmax(x)_j · Σ_k t_k - t_j)"""
-    p = probabilities(logits, largest, log_sum)
-    return g[..., None] * (p * np.sum(targets, -1, keepdims=True) - targets)
-
-
-@op(
-    cases=binary(),
-    saves="logits targets",
-    wrt="logits",
-    error=ulp(
-        4, of=lambda logits, targets: np.abs(logits * targets) + np.maximum(np.abs(logits), 1)
+sigmoid_cross_entropy.proof(
+    binary,
+    ulp(4, of=lambda logits, targets: np.abs(logits * targets) + np.maximum(np.abs(logits), 1)),
+    vjp=summed_to_inputs(
+        lambda g, logits, targets: (np.abs(g) * (sigmoid(logits) + np.abs(targets)),)
     ),
 )
-def sigmoid_cross_entropy(logits, targets):
-    r"""L = -t ln σ(x) - (1 - t) ln(1 - σ(x)) = max(x, 0) - x t + ln(1 + e^{-|x|})
-
-    Shapes: logits x and targets t the same (or broadcasting), one loss for each element.
-    No gradient flows to the targets.
-    """
-    return np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))
-
-
-@sigmoid_cross_entropy.vjp(
-    error=summed_to_inputs(
-        lambda g, logits, targets: (np.abs(g) * (sigmoid(logits) + np.abs(targets)),)
-    )
-)
-def sigmoid_cross_entropy_vjp(g, logits, targets):
-    r"""∂L/∂x = g · (σ(x) - t)"""
-    return sum_to(g * (sigmoid(logits) - targets), np.shape(logits))
 
 
 def _pairs():
@@ -257,14 +281,4 @@ def _squared_terms(y_true, y_pred):
     return np.shape(y_true)[-1], np.mean((y_pred - y_true) ** 2, -1)
 
 
-@op(cases=_pairs(), saves="y_true y_pred", error=rounded_sum(4, _squared_terms), shape=per_row)
-def mean_squared_error(y_true, y_pred):
-    r"""L = (1/n) Σ_j (a_j - y_j)², over the n outputs of an example (the last axis)"""
-    return np.mean((y_pred - y_true) ** 2, -1)
-
-
-@mean_squared_error.vjp(error=ulp(3))
-def mean_squared_error_vjp(g, y_true, y_pred):
-    r"""∂L/∂a_j = g · 2 (a_j - y_j) / n,  ∂L/∂y_j = -∂L/∂a_j"""
-    dpred = g[..., None] * (y_pred - y_true) * (2 / np.shape(y_true)[-1])
-    return -dpred, dpred
+mean_squared_error.proof(_pairs, rounded_sum(4, _squared_terms), vjp=ulp(3))

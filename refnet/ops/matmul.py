@@ -11,12 +11,28 @@ import math
 import numpy as np
 
 from refnet.op import TABLE, op
-from refnet.op.columns import Case, Cases
 from refnet.op.shapes import neurons, neurons_vjp, product, require_axes
 from refnet.ops import activations as activations  # fills TABLE
 from refnet.ops.reductions import sum_to
-from refnet.proof.bounds import rounded_sum
-from refnet.proof.cases import constant, large, normal, with_nonfinite
+
+
+@op(shape=product, saves="a b")
+def matmul(a, b):
+    r"""Y = A B,  y_ij = Σ_k a_ik b_kj"""
+    require_axes(np.shape(a), np.shape(b), "matmul ")
+    return a @ b
+
+
+@matmul.vjp
+def matmul_vjp(g, a, b, wrt=("a", "b")):
+    r"""∂L/∂A = G Bᵀ,  ∂L/∂B = Aᵀ G. `wrt` names the gradients that are wanted; others are None."""
+    g, (p, q) = as_matrix(g, a, b), as_matrices(a, b)
+    da = db = None
+    if "a" in wrt:
+        da = np.reshape(sum_to(g @ transpose_last(q), np.shape(p)), np.shape(a))
+    if "b" in wrt:
+        db = np.reshape(sum_to(transpose_last(p) @ g, np.shape(q)), np.shape(b))
+    return da, db
 
 
 def transpose_last(x):
@@ -34,6 +50,48 @@ def as_matrix(y, a, b):
     if np.ndim(b) == 1:
         y = y[..., None]
     return y[..., None, :] if np.ndim(a) == 1 else y
+
+
+def as_rows(x):
+    """x (..., k) as one matrix (rows, k)."""
+    return x if np.ndim(x) == 2 else np.reshape(x, (math.prod(np.shape(x)[:-1]), np.shape(x)[-1]))
+
+
+def activation_vjp(g, saved, activation):
+    """∂L/∂z through the activation named `activation`, from what `linear` saved of it."""
+    f = TABLE[activation]
+    return f.gradient.function(g, saved) if f.saves else f.gradient.function(g)
+
+
+@op(shape=neurons, saves="x kernel saved", outputs="y saved")
+def linear(x, kernel, bias, activation="identity"):
+    r"""y = f(x W + b): a layer of neurons, each a weighted sum, a bias and an activation f.
+
+    Shapes: x (..., k), kernel W (k, n), bias b (n,), y (..., n). `activation` names any elementwise
+    activation. The second result is what the gradient of f is written in: y itself where that is
+    enough (sigmoid, tanh, relu ...), else z = x W + b (swish, gelu ...).
+    """
+    z = x @ kernel + bias
+    f = TABLE[activation]
+    y = f.function(z)
+    return y, (z if "x" in f.saves else y)
+
+
+@linear.vjp(shape=neurons_vjp)
+def linear_vjp(g, x, kernel, saved, activation="identity", wrt=("x", "kernel", "bias")):
+    r"""∂L/∂z = g · f'(z);  ∂L/∂x = ∂L/∂z Wᵀ,  ∂L/∂W = xᵀ ∂L/∂z,  ∂L/∂b = Σ_rows ∂L/∂z"""
+    dz = activation_vjp(g, saved, activation)
+    dx = dz @ kernel.T if "x" in wrt else None
+    dkernel = as_rows(x).T @ as_rows(dz) if "kernel" in wrt else None
+    dbias = as_rows(dz).sum(0) if "bias" in wrt else None
+    return dx, dkernel, dbias
+
+
+# == Proof: what it is tried on, and how wrong it may be ===========================================
+
+from refnet.op.columns import Case, Cases
+from refnet.proof.bounds import rounded_sum
+from refnet.proof.cases import constant, large, normal, with_nonfinite
 
 
 def _products():
@@ -101,32 +159,13 @@ def _flops(a, b):
     return 2 * np.shape(a)[-1] * np.shape(b)[-1] * (np.size(a) // np.shape(a)[-1])
 
 
-@op(
-    shape=product,
-    cases=_products(),
-    saves="a b",
-    error=rounded_sum(4, _product_terms),
+matmul.proof(
+    _products,
+    rounded_sum(4, _product_terms),
+    vjp=rounded_sum(4, _matmul_vjp_terms),
     flops=_flops,
+    vjp_flops=lambda g, a, b: 4 * np.size(g) * np.shape(a)[-1],
 )
-def matmul(a, b):
-    r"""Y = A B,  y_ij = Σ_k a_ik b_kj"""
-    require_axes(np.shape(a), np.shape(b), "matmul ")
-    return a @ b
-
-
-@matmul.vjp(
-    error=rounded_sum(4, _matmul_vjp_terms),
-    flops=lambda g, a, b: 4 * np.size(g) * np.shape(a)[-1],
-)
-def matmul_vjp(g, a, b, wrt=("a", "b")):
-    r"""∂L/∂A = G Bᵀ,  ∂L/∂B = Aᵀ G. `wrt` names the gradients that are wanted; others are None."""
-    g, (p, q) = as_matrix(g, a, b), as_matrices(a, b)
-    da = db = None
-    if "a" in wrt:
-        da = np.reshape(sum_to(g @ transpose_last(q), np.shape(p)), np.shape(a))
-    if "b" in wrt:
-        db = np.reshape(sum_to(transpose_last(p) @ g, np.shape(q)), np.shape(b))
-    return da, db
 
 
 def _layers():
@@ -172,17 +211,6 @@ def _linear_terms(x, kernel, bias, activation="identity"):
     return [outer, inner]
 
 
-def as_rows(x):
-    """x (..., k) as one matrix (rows, k)."""
-    return x if np.ndim(x) == 2 else np.reshape(x, (math.prod(np.shape(x)[:-1]), np.shape(x)[-1]))
-
-
-def activation_vjp(g, saved, activation):
-    """∂L/∂z through the activation named `activation`, from what `linear` saved of it."""
-    f = TABLE[activation]
-    return f.gradient.function(g, saved) if f.saves else f.gradient.function(g)
-
-
 def _linear_vjp_terms(g, x, kernel, saved, activation="identity", wrt=()):
     dz = np.abs(activation_vjp(g, saved, activation)) + np.abs(g)
     rows = math.prod(np.shape(g)[:-1])
@@ -193,36 +221,10 @@ def _linear_vjp_terms(g, x, kernel, saved, activation="identity", wrt=()):
     ]
 
 
-@op(
-    shape=neurons,
-    cases=_layers(),
-    saves="x kernel saved",
-    outputs="y saved",
-    error=rounded_sum(4, _linear_terms),
+linear.proof(
+    _layers,
+    rounded_sum(4, _linear_terms),
+    vjp=rounded_sum(4, _linear_vjp_terms, stored=True),
     flops=lambda x, kernel, bias, activation="": 2 * np.size(x) * np.shape(kernel)[-1],
+    vjp_flops=lambda g, x, kernel, saved, activation="": 4 * np.size(g) * np.shape(kernel)[0],
 )
-def linear(x, kernel, bias, activation="identity"):
-    r"""y = f(x W + b): a layer of neurons, each a weighted sum, a bias and an activation f.
-
-    Shapes: x (..., k), kernel W (k, n), bias b (n,), y (..., n). `activation` names any elementwise
-    activation. The second result is what the gradient of f is written in: y itself where that is
-    enough (sigmoid, tanh, relu ...), else z = x W + b (swish, gelu ...).
-    """
-    z = x @ kernel + bias
-    f = TABLE[activation]
-    y = f.function(z)
-    return y, (z if "x" in f.saves else y)
-
-
-@linear.vjp(
-    shape=neurons_vjp,
-    error=rounded_sum(4, _linear_vjp_terms, stored=True),
-    flops=lambda g, x, kernel, saved, activation="": 4 * np.size(g) * np.shape(kernel)[0],
-)
-def linear_vjp(g, x, kernel, saved, activation="identity", wrt=("x", "kernel", "bias")):
-    r"""∂L/∂z = g · f'(z);  ∂L/∂x = ∂L/∂z Wᵀ,  ∂L/∂W = xᵀ ∂L/∂z,  ∂L/∂b = Σ_rows ∂L/∂z"""
-    dz = activation_vjp(g, saved, activation)
-    dx = dz @ kernel.T if "x" in wrt else None
-    dkernel = as_rows(x).T @ as_rows(dz) if "kernel" in wrt else None
-    dbias = as_rows(dz).sum(0) if "bias" in wrt else None
-    return dx, dkernel, dbias

@@ -11,6 +11,73 @@ from __future__ import annotations
 import numpy as np
 
 from refnet.op import op
+
+
+@op(writes="theta", outputs="theta", wrt="")
+def sgd(theta, g, learning_rate):
+    r"""θ ← θ - η g. Robbins and Monro (1951)."""
+    theta -= learning_rate * g
+    return theta
+
+
+@op(writes="theta velocity", outputs="theta velocity", wrt="")
+def momentum(theta, g, velocity, learning_rate, momentum=0.9):
+    r"""v ← μ v - η g;  θ ← θ + v. Polyak (1964)."""
+    velocity[...] = momentum * velocity - learning_rate * g
+    theta += velocity
+    return theta, velocity
+
+
+@op(writes="theta velocity", outputs="theta velocity", wrt="")
+def nesterov(theta, g, velocity, learning_rate, momentum=0.9):
+    r"""v ← μ v - η g;  θ ← θ + μ v - η g. Nesterov (1983); in this form Sutskever et al. (2013)."""
+    step = learning_rate * g
+    velocity *= momentum
+    velocity -= step
+    theta += momentum * velocity - step
+    return theta, velocity
+
+
+@op(writes="theta mean_square", outputs="theta mean_square", wrt="")
+def rmsprop(theta, g, mean_square, learning_rate, rho=0.9, epsilon=1e-7):
+    r"""s ← ρ s + (1 - ρ) g²;  θ ← θ - η g / √(s + ε)
+
+    Each parameter's step is divided by how large its gradient has lately been (the root of the
+    moving mean square). Source: Tieleman and Hinton (2012), lecture 6.5; ε as in Keras.
+    """
+    step = learning_rate * g
+    mean_square[...] = rho * mean_square + (1 - rho) * g * g
+    theta -= step / np.sqrt(mean_square + epsilon)
+    return theta, mean_square
+
+
+@op(writes="theta m v", outputs="theta m v", wrt="")
+def adam(theta, g, m, v, learning_rate, t, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
+    r"""θ ← θ - η m̂ / (√v̂ + ε)
+
+    m ← β₁ m + (1 - β₁) g       m̂ = m / (1 - β₁ᵗ)     mean of the gradient
+    v ← β₂ v + (1 - β₂) g²      v̂ = v / (1 - β₂ᵗ)     mean of its square
+
+    Both means start at 0; dividing by 1 - βᵗ undoes their bias towards it. The two divisors are
+    Python floats, in double precision: in single, 1 - 0.999 already loses four digits.
+    Source: Kingma and Ba (2015), arXiv:1412.6980, algorithm 1.
+    """
+    t = float(t)
+    step_size = float(learning_rate) / (1 - beta_1**t)
+    m[...], v[...] = beta_1 * m + (1 - beta_1) * g, beta_2 * v + (1 - beta_2) * g * g
+    theta -= step_size * m / (np.sqrt(v / (1 - beta_2**t)) + epsilon)
+    return theta, m, v
+
+
+@op(writes="target", outputs="target", wrt="")
+def assign(target, value):
+    r"""x ← value, broadcast to x's shape"""
+    target[...] = np.array(value)  # a copy: x[::2] = x[:n] reads what it has just written
+    return target
+
+
+# == Proof: what it is tried on, and how wrong it may be ===========================================
+
 from refnet.op.columns import Case, Cases
 from refnet.proof.bounds import exact, rounded_sum
 from refnet.proof.cases import MANY, large, with_nonfinite
@@ -48,17 +115,9 @@ def _steps(states, counted=False, variants=()):
     return Cases(tests, lambda n: (Case("flat", make(n)),), (beyond,))
 
 
-@op(
-    cases=_steps(()),
-    writes="theta",
-    outputs="theta",
-    wrt="",
-    error=rounded_sum(1, lambda theta, g, eta: (1, np.abs(theta) + np.abs(eta * g))),
+sgd.proof(
+    lambda: _steps(()), rounded_sum(1, lambda theta, g, eta: (1, np.abs(theta) + np.abs(eta * g)))
 )
-def sgd(theta, g, learning_rate):
-    r"""θ ← θ - η g. Robbins and Monro (1951)."""
-    theta -= learning_rate * g
-    return theta
 
 
 def _momentum_terms(theta, g, velocity, eta, momentum=0.9):
@@ -66,34 +125,12 @@ def _momentum_terms(theta, g, velocity, eta, momentum=0.9):
     return [(1, np.abs(theta) + 2 * v), (1, v)]
 
 
-@op(
-    cases=_steps((True,), variants=({"momentum": 0.5},)),
-    writes="theta velocity",
-    outputs="theta velocity",
-    wrt="",
-    error=rounded_sum(2, _momentum_terms),
+momentum.proof(
+    lambda: _steps((True,), variants=({"momentum": 0.5},)), rounded_sum(2, _momentum_terms)
 )
-def momentum(theta, g, velocity, learning_rate, momentum=0.9):
-    r"""v ← μ v - η g;  θ ← θ + v. Polyak (1964)."""
-    velocity[...] = momentum * velocity - learning_rate * g
-    theta += velocity
-    return theta, velocity
-
-
-@op(
-    cases=_steps((True,), variants=({"momentum": 0.5},)),
-    writes="theta velocity",
-    outputs="theta velocity",
-    wrt="",
-    error=rounded_sum(2, _momentum_terms),
+nesterov.proof(
+    lambda: _steps((True,), variants=({"momentum": 0.5},)), rounded_sum(2, _momentum_terms)
 )
-def nesterov(theta, g, velocity, learning_rate, momentum=0.9):
-    r"""v ← μ v - η g;  θ ← θ + μ v - η g. Nesterov (1983); in this form Sutskever et al. (2013)."""
-    step = learning_rate * g
-    velocity *= momentum
-    velocity -= step
-    theta += momentum * velocity - step
-    return theta, velocity
 
 
 def _rmsprop_terms(theta, g, mean_square, eta, rho=0.9, epsilon=1e-7):
@@ -101,23 +138,10 @@ def _rmsprop_terms(theta, g, mean_square, eta, rho=0.9, epsilon=1e-7):
     return [(1, np.abs(theta) + 4 * np.abs(eta * g) / np.sqrt(mean + epsilon)), (1, mean)]
 
 
-@op(
-    cases=_steps((False,), variants=({"rho": 0.5, "epsilon": 1e-3},)),
-    writes="theta mean_square",
-    outputs="theta mean_square",
-    wrt="",
-    error=rounded_sum(3, _rmsprop_terms),
+rmsprop.proof(
+    lambda: _steps((False,), variants=({"rho": 0.5, "epsilon": 1e-3},)),
+    rounded_sum(3, _rmsprop_terms),
 )
-def rmsprop(theta, g, mean_square, learning_rate, rho=0.9, epsilon=1e-7):
-    r"""s ← ρ s + (1 - ρ) g²;  θ ← θ - η g / √(s + ε)
-
-    Each parameter's step is divided by how large its gradient has lately been (the root of the
-    moving mean square). Source: Tieleman and Hinton (2012), lecture 6.5; ε as in Keras.
-    """
-    step = learning_rate * g
-    mean_square[...] = rho * mean_square + (1 - rho) * g * g
-    theta -= step / np.sqrt(mean_square + epsilon)
-    return theta, mean_square
 
 
 def _adam_terms(theta, g, m, v, eta, t, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
@@ -131,28 +155,10 @@ def _adam_terms(theta, g, m, v, eta, t, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
     ]
 
 
-@op(
-    cases=_steps((True, False), counted=True, variants=({"beta_1": 0.5, "beta_2": 0.9},)),
-    writes="theta m v",
-    outputs="theta m v",
-    wrt="",
-    error=rounded_sum(3, _adam_terms),
+adam.proof(
+    lambda: _steps((True, False), counted=True, variants=({"beta_1": 0.5, "beta_2": 0.9},)),
+    rounded_sum(3, _adam_terms),
 )
-def adam(theta, g, m, v, learning_rate, t, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
-    r"""θ ← θ - η m̂ / (√v̂ + ε)
-
-    m ← β₁ m + (1 - β₁) g       m̂ = m / (1 - β₁ᵗ)     mean of the gradient
-    v ← β₂ v + (1 - β₂) g²      v̂ = v / (1 - β₂ᵗ)     mean of its square
-
-    Both means start at 0; dividing by 1 - βᵗ undoes their bias towards it. The two divisors are
-    Python floats, in double precision: in single, 1 - 0.999 already loses four digits.
-    Source: Kingma and Ba (2015), arXiv:1412.6980, algorithm 1.
-    """
-    t = float(t)
-    step_size = float(learning_rate) / (1 - beta_1**t)
-    m[...], v[...] = beta_1 * m + (1 - beta_1) * g, beta_2 * v + (1 - beta_2) * g * g
-    theta -= step_size * m / (np.sqrt(v / (1 - beta_2**t)) + epsilon)
-    return theta, m, v
 
 
 def _copies():
@@ -172,8 +178,4 @@ def _copies():
     return Cases(tests, lambda n: (Case("flat", pair((n,), (n,))),), (large((MANY,), (MANY,)),))
 
 
-@op(cases=_copies(), writes="target", outputs="target", wrt="", error=exact())
-def assign(target, value):
-    r"""x ← value, broadcast to x's shape"""
-    target[...] = np.array(value)  # a copy: x[::2] = x[:n] reads what it has just written
-    return target
+assign.proof(_copies, exact())

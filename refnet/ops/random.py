@@ -16,13 +16,17 @@ import math
 
 import numpy as np
 
-from refnet.base.dtypes import arithmetic, below, round_to, spacing
+from refnet.base.dtypes import arithmetic, below, round_to
 from refnet.errors import ArgumentError
 from refnet.op import op
-from refnet.op.columns import Bound, Case, Cases
 from refnet.op.shapes import drawn, dropped
-from refnet.proof.bounds import exact, ulp
-from refnet.proof.cases import MANY, with_nonfinite
+
+
+@op(wrt="", shape=drawn)
+def random_bits(key, shape=()):
+    r"""y_i = word i mod 4 of philox(i // 4, key): random integers 0 … 2³²-1, in int64"""
+    return words(key, math.prod(shape)).astype(np.int64).reshape(shape)
+
 
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 WEYL = 0x9E3779B9, 0xBB67AE85  # added to the key after each round: the golden ratio, √3 - 1
@@ -69,38 +73,6 @@ def _fractions(key, count, dtype):
     return (words(key, count) >> 8).astype(kind) * np.asarray(2.0**-24, kind)
 
 
-def _keys(*variants):
-    """Cases of many shapes, and one for each other setting of the attributes."""
-    key = lambda rng: (rng.integers(0, 2**32, 2),)
-    shapes = ((), (1,), (0,), (3,), (4,), (5, 7), (1023,), (4097,), (2, 3, 4))
-    tests = [Case(f"{shape}", key, {"shape": shape}) for shape in shapes]
-    tests += [Case(f"{given}", key, {"shape": (99,), **given}) for given in variants]
-    tests.append(Case("key 0", lambda rng: (np.zeros(2, np.int64),), {"shape": (9,)}))
-    tests.append(Case("strided", key, {"shape": (9,)}, "strided"))
-    only_key = "draws from a key: two integers"
-    without = dict.fromkeys(("NaN", "infinity", "transposed", "broadcast"), only_key)
-    return Cases(
-        tuple(tests),
-        lambda n: (Case("flat", key, {"shape": (n,)}),),
-        (Case("many", key, {"shape": (MANY,)}),),
-        without,
-    )
-
-
-@op(cases=_keys(), wrt="", error=exact(), shape=drawn)
-def random_bits(key, shape=()):
-    r"""y_i = word i mod 4 of philox(i // 4, key): random integers 0 … 2³²-1, in int64"""
-    return words(key, math.prod(shape)).astype(np.int64).reshape(shape)
-
-
-INTERVALS = (
-    {"minimum": -3.0, "maximum": 5.0},
-    {"minimum": 1e3, "maximum": 1e3 + 1},
-    {"minimum": -101.0, "maximum": -100.0},
-    {"minimum": 2.0, "maximum": 2.0},
-)
-
-
 def ends(minimum, maximum, dtype):
     """(least, largest) number of `dtype` in [minimum, maximum): where rounding has to stop.
 
@@ -121,6 +93,87 @@ def ends(minimum, maximum, dtype):
     return least, largest
 
 
+@op(wrt="", shape=drawn)
+def random_uniform(key, shape=(), minimum=0.0, maximum=1.0, dtype="float32"):
+    r"""x = minimum + (maximum - minimum) · ⌊word / 2⁸⌋ / 2²⁴, uniform on [minimum, maximum)
+
+    24 bits are what a float32 holds exactly. What would be rounded up to the maximum, and what would
+    be rounded below the minimum, is the number of the type that is nearest to it within.
+    """
+    least, largest = ends(minimum, maximum, dtype)
+    u = _fractions(key, math.prod(shape), dtype)
+    x = np.clip(minimum + (maximum - minimum) * u, least, largest)
+    return x.astype(dtype).reshape(shape)
+
+
+@op(wrt="", shape=drawn)
+def random_normal(key, shape=(), mean=0.0, stddev=1.0, dtype="float32"):
+    r"""x = mean + stddev · √(-2 ln u₁) cos(2π u₂), and the same with sin: Box and Muller (1958)
+
+    Words 2i and 2i+1 of the key give the uniform numbers u₁ in (0, 1] and u₂ in [0, 1), and these
+    the normal numbers 2i (cosine) and 2i+1 (sine).
+    """
+    count = math.prod(shape)
+    u = _fractions(key, count + count % 2, dtype).reshape(-1, 2)
+    u1, u2 = u[:, 0] + u.dtype.type(2.0**-24), u[:, 1]
+    radius, angle = np.sqrt(-2 * np.log(u1)), 2 * math.pi * u2
+    z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1).reshape(-1)[:count]
+    return (mean + stddev * z).astype(dtype).reshape(shape)
+
+
+@op(saves="key", wrt="x", shape=dropped)
+def dropout(x, key, rate=0.5):
+    r"""y = x · [u ≥ rate] / (1 - rate), u uniform on [0, 1)
+
+    Each element is dropped with probability `rate`; the others grow, so that the expected sum stays.
+    Source: Srivastava et al. (2014).
+    """
+    return np.where(random_uniform(key, np.shape(x)) >= rate, x / (1 - rate), np.zeros_like(x))
+
+
+@dropout.vjp(shape=dropped)
+def dropout_vjp(g, key, rate=0.5):
+    r"""∂L/∂x = g · [u ≥ rate] / (1 - rate): the same mask, drawn again from the same key."""
+    return np.where(random_uniform(key, np.shape(g)) >= rate, g / (1 - rate), np.zeros_like(g))
+
+
+# == Proof: what it is tried on, and how wrong it may be ===========================================
+
+from refnet.base.dtypes import spacing
+from refnet.op.columns import Bound, Case, Cases
+from refnet.proof.bounds import exact, ulp
+from refnet.proof.cases import MANY, with_nonfinite
+
+
+def _keys(*variants):
+    """Cases of many shapes, and one for each other setting of the attributes."""
+    key = lambda rng: (rng.integers(0, 2**32, 2),)
+    shapes = ((), (1,), (0,), (3,), (4,), (5, 7), (1023,), (4097,), (2, 3, 4))
+    tests = [Case(f"{shape}", key, {"shape": shape}) for shape in shapes]
+    tests += [Case(f"{given}", key, {"shape": (99,), **given}) for given in variants]
+    tests.append(Case("key 0", lambda rng: (np.zeros(2, np.int64),), {"shape": (9,)}))
+    tests.append(Case("strided", key, {"shape": (9,)}, "strided"))
+    only_key = "draws from a key: two integers"
+    without = dict.fromkeys(("NaN", "infinity", "transposed", "broadcast"), only_key)
+    return Cases(
+        tuple(tests),
+        lambda n: (Case("flat", key, {"shape": (n,)}),),
+        (Case("many", key, {"shape": (MANY,)}),),
+        without,
+    )
+
+
+random_bits.proof(_keys, exact())
+
+
+INTERVALS = (
+    {"minimum": -3.0, "maximum": 5.0},
+    {"minimum": 1e3, "maximum": 1e3 + 1},
+    {"minimum": -101.0, "maximum": -100.0},
+    {"minimum": 2.0, "maximum": 2.0},
+)
+
+
 def _ends(key, shape=(), minimum=0.0, maximum=1.0, dtype=""):
     """The largest number that is rounded on the way; 0 for [0, 1), where nothing is."""
     return np.asarray(0.0 if (minimum, maximum) == (0, 1) else max(map(abs, (minimum, maximum))))
@@ -134,17 +187,7 @@ def _inward(dtype, inputs, attributes, outputs):
     return [t + 0.5 * spacing(y, dtype) for t, y in zip(within, outputs, strict=True)]
 
 
-@op(cases=_keys(*INTERVALS), wrt="", error=Bound("1.5 ulp of its terms", _inward), shape=drawn)
-def random_uniform(key, shape=(), minimum=0.0, maximum=1.0, dtype="float32"):
-    r"""x = minimum + (maximum - minimum) · ⌊word / 2⁸⌋ / 2²⁴, uniform on [minimum, maximum)
-
-    24 bits are what a float32 holds exactly. What would be rounded up to the maximum, and what would
-    be rounded below the minimum, is the number of the type that is nearest to it within.
-    """
-    least, largest = ends(minimum, maximum, dtype)
-    u = _fractions(key, math.prod(shape), dtype)
-    x = np.clip(minimum + (maximum - minimum) * u, least, largest)
-    return x.astype(dtype).reshape(shape)
+random_uniform.proof(lambda: _keys(*INTERVALS), Bound("1.5 ulp of its terms", _inward))
 
 
 def _tails(key, shape=(), mean=0.0, stddev=1.0, dtype=""):
@@ -152,19 +195,7 @@ def _tails(key, shape=(), mean=0.0, stddev=1.0, dtype=""):
     return np.asarray(abs(mean) + 6 * abs(stddev))
 
 
-@op(cases=_keys({"mean": -2.0, "stddev": 0.5}), wrt="", error=ulp(4, of=_tails), shape=drawn)
-def random_normal(key, shape=(), mean=0.0, stddev=1.0, dtype="float32"):
-    r"""x = mean + stddev · √(-2 ln u₁) cos(2π u₂), and the same with sin: Box and Muller (1958)
-
-    Words 2i and 2i+1 of the key give the uniform numbers u₁ in (0, 1] and u₂ in [0, 1), and these
-    the normal numbers 2i (cosine) and 2i+1 (sine).
-    """
-    count = math.prod(shape)
-    u = _fractions(key, count + count % 2, dtype).reshape(-1, 2)
-    u1, u2 = u[:, 0] + u.dtype.type(2.0**-24), u[:, 1]
-    radius, angle = np.sqrt(-2 * np.log(u1)), 2 * math.pi * u2
-    z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1).reshape(-1)[:count]
-    return (mean + stddev * z).astype(dtype).reshape(shape)
+random_normal.proof(lambda: _keys({"mean": -2.0, "stddev": 0.5}), ulp(4, of=_tails))
 
 
 def _dropped():
@@ -187,17 +218,4 @@ def _dropped():
     return Cases(tests, lambda n: (Case("flat", make(n)),), (Case("many", many),), without)
 
 
-@op(cases=_dropped(), saves="key", wrt="x", error=ulp(1), shape=dropped)
-def dropout(x, key, rate=0.5):
-    r"""y = x · [u ≥ rate] / (1 - rate), u uniform on [0, 1)
-
-    Each element is dropped with probability `rate`; the others grow, so that the expected sum stays.
-    Source: Srivastava et al. (2014).
-    """
-    return np.where(random_uniform(key, np.shape(x)) >= rate, x / (1 - rate), np.zeros_like(x))
-
-
-@dropout.vjp(shape=dropped)
-def dropout_vjp(g, key, rate=0.5):
-    r"""∂L/∂x = g · [u ≥ rate] / (1 - rate): the same mask, drawn again from the same key."""
-    return np.where(random_uniform(key, np.shape(g)) >= rate, g / (1 - rate), np.zeros_like(g))
+dropout.proof(_dropped, ulp(1))

@@ -8,15 +8,36 @@ from __future__ import annotations
 
 import builtins
 import math
-from dataclasses import replace
 
 import numpy as np
 
-from refnet.op import Kink, op
-from refnet.op.columns import Case, Cases
+from refnet.op import op
 from refnet.op.shapes import reduced, summed_to
-from refnet.proof.bounds import exact, rounded_sum, ulp
-from refnet.proof.cases import ONE_ARRAY, TALL, large, normal, reduction, with_nonfinite
+
+
+@op(saves="x", shape=reduced, views="x")
+def sum(x, axis=None, keepdims=False):
+    r"""y = Σ_i x_i"""
+    return np.sum(x, axis, keepdims=keepdims)
+
+
+@sum.vjp(shape_of="x", views="g")
+def sum_vjp(g, x, axis=None, keepdims=False):
+    r"""∂L/∂x_i = g: every term of a sum passes on the whole of g."""
+    return stretched(spread(g, x, axis, keepdims), x)
+
+
+@op(saves="x", shape=reduced, views="x")
+def mean(x, axis=None, keepdims=False):
+    r"""y = (1/n) Σ_i x_i"""
+    return np.sum(x, axis, keepdims=keepdims) / reduced_count(x, axis)
+
+
+@mean.vjp(shape_of="x")
+def mean_vjp(g, x, axis=None, keepdims=False):
+    r"""∂L/∂x_i = g / n"""
+    share = g / reduced_count(x, axis)
+    return stretched(spread(share, x, axis, keepdims), x)
 
 
 def stretched(g, x):
@@ -39,55 +60,13 @@ def reduced_count(x, axis):
     return math.prod(np.shape(x)[a] for a in axes)
 
 
-def _terms(x, axis=None, keepdims=False):
-    """(n, Σ|x|) for the error bound of a sum."""
-    return reduced_count(x, axis), np.sum(np.abs(x), axis, keepdims=keepdims)
-
-
-def _mean_terms(x, axis=None, keepdims=False):
-    n, total = _terms(x, axis, keepdims)
-    return n, total / builtins.max(n, 1)
-
-
-@op(cases=reduction(), saves="x", error=rounded_sum(2, _terms), shape=reduced, views="x")
-def sum(x, axis=None, keepdims=False):
-    r"""y = Σ_i x_i"""
-    return np.sum(x, axis, keepdims=keepdims)
-
-
-@sum.vjp(error=exact(), shape_of="x", views="g")
-def sum_vjp(g, x, axis=None, keepdims=False):
-    r"""∂L/∂x_i = g: every term of a sum passes on the whole of g."""
-    return stretched(spread(g, x, axis, keepdims), x)
-
-
-@op(cases=reduction(), saves="x", error=rounded_sum(2, _mean_terms), shape=reduced, views="x")
-def mean(x, axis=None, keepdims=False):
-    r"""y = (1/n) Σ_i x_i"""
-    return np.sum(x, axis, keepdims=keepdims) / reduced_count(x, axis)
-
-
-@mean.vjp(error=ulp(1), shape_of="x")
-def mean_vjp(g, x, axis=None, keepdims=False):
-    r"""∂L/∂x_i = g / n"""
-    share = g / reduced_count(x, axis)
-    return stretched(spread(share, x, axis, keepdims), x)
-
-
-@op(
-    cases=reduction(empty=False),
-    saves="x y",
-    error=exact(),
-    shape=reduced,
-    kinks=[Kink(([1.0, 1.0],), "mean", {"axis": 0})],
-    views="x",
-)
+@op(saves="x y", shape=reduced, views="x")
 def max(x, axis=None, keepdims=False):
     r"""y = max_i x_i. NaN if any x_i is NaN."""
     return np.max(x, axis, keepdims=keepdims)
 
 
-@max.vjp(error=ulp(1))
+@max.vjp
 def max_vjp(g, x, y, axis=None, keepdims=False):
     r"""∂L/∂x_i = g · [x_i = y] / (how many are equal to y): the largest elements share g."""
     largest = x == spread(y, x, axis, keepdims)
@@ -95,23 +74,83 @@ def max_vjp(g, x, y, axis=None, keepdims=False):
     return spread(g / ties, x, axis, keepdims) * largest
 
 
-@op(
-    cases=reduction(empty=False),
-    saves="x y",
-    error=exact(),
-    shape=reduced,
-    kinks=[Kink(([1.0, 1.0],), "mean", {"axis": 0})],
-    views="x",
-)
+@op(saves="x y", shape=reduced, views="x")
 def min(x, axis=None, keepdims=False):
     r"""y = min_i x_i. NaN if any x_i is NaN."""
     return np.min(x, axis, keepdims=keepdims)
 
 
-@min.vjp(error=ulp(1))
+@min.vjp
 def min_vjp(g, x, y, axis=None, keepdims=False):
     r"""∂L/∂x_i = g · [x_i = y] / (how many are equal to y): the smallest elements share g."""
     return max_vjp(g, x, y, axis, keepdims)
+
+
+@op(wrt="", shape=reduced)
+def argmax(x, axis=None, keepdims=False):
+    r"""The index of the largest x_i: the first one, if several are equal; of the first NaN, if any."""
+    return np.argmax(x, axis, keepdims=keepdims)
+
+
+@op(wrt="", shape=reduced)
+def argmin(x, axis=None, keepdims=False):
+    r"""The index of the smallest x_i: the first one, if several are equal; of the first NaN, if any."""
+    return np.argmin(x, axis, keepdims=keepdims)
+
+
+@op(saves="x", shape=summed_to, views="x")
+def sum_to(x, shape=()):
+    r"""x summed over the axes along which `shape` was stretched to x's shape: undoes broadcasting."""
+    if np.shape(x) == shape:
+        return x
+    extra = np.ndim(x) - len(shape)
+    stretched = [i + extra for i, n in enumerate(shape) if n == 1 and np.shape(x)[i + extra] != 1]
+    total = np.sum(x, axis=(*range(extra), *stretched), keepdims=True)
+    return np.reshape(total, shape)
+
+
+@sum_to.vjp(shape_of="x", views="g")
+def sum_to_vjp(g, x, shape=()):
+    r"""∂L/∂x: g, stretched to x's shape."""
+    return stretched(g, x)
+
+
+# == Proof: what it is tried on, and how wrong it may be ===========================================
+
+from dataclasses import replace
+
+from refnet.op import Kink
+from refnet.op.columns import Case, Cases
+from refnet.proof.bounds import exact, rounded_sum, ulp
+from refnet.proof.cases import ONE_ARRAY, TALL, large, normal, reduction, with_nonfinite
+
+
+def _terms(x, axis=None, keepdims=False):
+    """(n, Σ|x|) for the error bound of a sum."""
+    return reduced_count(x, axis), np.sum(np.abs(x), axis, keepdims=keepdims)
+
+
+sum.proof(reduction, rounded_sum(2, _terms), vjp=exact())
+
+
+def _mean_terms(x, axis=None, keepdims=False):
+    n, total = _terms(x, axis, keepdims)
+    return n, total / builtins.max(n, 1)
+
+
+mean.proof(reduction, rounded_sum(2, _mean_terms), vjp=ulp(1))
+max.proof(
+    lambda: reduction(empty=False),
+    exact(),
+    vjp=ulp(1),
+    kinks=[Kink(([1.0, 1.0],), "mean", {"axis": 0})],
+)
+min.proof(
+    lambda: reduction(empty=False),
+    exact(),
+    vjp=ulp(1),
+    kinks=[Kink(([1.0, 1.0],), "mean", {"axis": 0})],
+)
 
 
 def _one_axis():
@@ -124,16 +163,8 @@ def _one_axis():
     return replace(family, tests=tests)
 
 
-@op(cases=_one_axis(), wrt="", error=exact(), shape=reduced)
-def argmax(x, axis=None, keepdims=False):
-    r"""The index of the largest x_i: the first one, if several are equal; of the first NaN, if any."""
-    return np.argmax(x, axis, keepdims=keepdims)
-
-
-@op(cases=_one_axis(), wrt="", error=exact(), shape=reduced)
-def argmin(x, axis=None, keepdims=False):
-    r"""The index of the smallest x_i: the first one, if several are equal; of the first NaN, if any."""
-    return np.argmin(x, axis, keepdims=keepdims)
+argmax.proof(_one_axis, exact())
+argmin.proof(_one_axis, exact())
 
 
 def _stretched(shape, to):
@@ -164,21 +195,7 @@ def _sum_to_terms(x, shape=()):
     return np.size(x) / builtins.max(1, math.prod(shape)), sum_to(np.abs(x), shape)
 
 
-@op(cases=SUM_TO, saves="x", error=rounded_sum(2, _sum_to_terms), shape=summed_to, views="x")
-def sum_to(x, shape=()):
-    r"""x summed over the axes along which `shape` was stretched to x's shape: undoes broadcasting."""
-    if np.shape(x) == shape:
-        return x
-    extra = np.ndim(x) - len(shape)
-    stretched = [i + extra for i, n in enumerate(shape) if n == 1 and np.shape(x)[i + extra] != 1]
-    total = np.sum(x, axis=(*range(extra), *stretched), keepdims=True)
-    return np.reshape(total, shape)
-
-
-@sum_to.vjp(error=exact(), shape_of="x", views="g")
-def sum_to_vjp(g, x, shape=()):
-    r"""∂L/∂x: g, stretched to x's shape."""
-    return stretched(g, x)
+sum_to.proof(SUM_TO, rounded_sum(2, _sum_to_terms), vjp=exact())
 
 
 def summed_to_inputs(terms, c=4):

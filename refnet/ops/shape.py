@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 from refnet.op import op
-from refnet.op.columns import Case, Cases
 from refnet.op.shapes import (
     joined,
     moved_back,
@@ -20,7 +19,112 @@ from refnet.op.shapes import (
     stretched,
     transposed,
 )
-from refnet.ops.reductions import sum_to, summed_to_inputs
+from refnet.ops.reductions import sum_to
+
+
+@op(saves="x", shape=reshaped, views="x")
+def reshape(x, shape=(-1,)):
+    r"""y: the elements of x, in row-major order, in another shape. -1 is worked out."""
+    return np.reshape(x, shape)
+
+
+@reshape.vjp(shape=moved_back, shape_of="x", views="g")
+def reshape_vjp(g, x, shape=(-1,)):
+    r"""∂L/∂x: g in the shape of x"""
+    return np.reshape(g, np.shape(x))
+
+
+@op(shape=transposed, views="x")
+def transpose(x, axes=None):
+    r"""y: the axes of x in another order, reversed if none is given"""
+    return np.transpose(x, axes)
+
+
+@transpose.vjp(shape=transposed, views="g")
+def transpose_vjp(g, axes=None):
+    r"""∂L/∂x: the axes of g put back in order"""
+    return np.transpose(g, None if axes is None else np.argsort(np.mod(axes, np.ndim(g))))
+
+
+@op(saves="xs", shape=joined)
+def concatenate(*xs, axis=0):
+    r"""y: the arrays one after the other along an axis they already have"""
+    return np.concatenate(xs, axis)
+
+
+@concatenate.vjp(shape=moved_back, shape_of="xs", views="g")
+def concatenate_vjp(g, *xs, axis=0):
+    r"""∂L/∂x_i: the part of g where x_i lies"""
+    ends = np.cumsum([np.shape(x)[axis] for x in xs])
+    return tuple(np.split(g, ends[:-1], axis))
+
+
+@op(shape=stacked)
+def stack(*xs, axis=0):
+    r"""y: the arrays side by side along a new axis"""
+    return np.stack(xs, axis)
+
+
+@stack.vjp(shape=stacked_vjp, views="g")
+def stack_vjp(g, axis=0):
+    r"""∂L/∂x_i: slice i of g"""
+    return tuple(np.moveaxis(g, axis, 0))
+
+
+@op(saves="x", shape=stretched, views="x")
+def broadcast_to(x, shape=()):
+    r"""y: x repeated along axes of length 1 and along new leading axes"""
+    return np.broadcast_to(x, shape)
+
+
+@broadcast_to.vjp(shape=moved_back, shape_of="x", views="g")
+def broadcast_to_vjp(g, x, shape=()):
+    r"""∂L/∂x: g summed over the copies"""
+    return sum_to(g, np.shape(x))
+
+
+@op(saves="x", shape=padded)
+def pad(x, pad_width=(), value=0.0):
+    r"""y: x with a border: `pad_width` holds (before, after) for each axis"""
+    return np.pad(x, pad_width, constant_values=value)
+
+
+@pad.vjp(shape=moved_back, shape_of="x", views="g")
+def pad_vjp(g, x, pad_width=(), value=0.0):
+    r"""∂L/∂x: g without the border"""
+    return g[
+        tuple(
+            slice(before, before + n) for (before, _), n in zip(pad_width, np.shape(x), strict=True)
+        )
+    ]
+
+
+@op(wrt="", shape_of="x")
+def full_like(x, value=0.0):
+    r"""y: an array of x's shape and type with `value` everywhere"""
+    return np.full(np.shape(x), value, np.result_type(x))
+
+
+@op(saves="xs", shape=packed)
+def pack(*xs, offsets=(), size=0):
+    r"""y: a vector of `size` numbers that holds x_i, flattened, from offset i on, and 0 elsewhere"""
+    y = np.zeros(size, np.result_type(*xs))
+    for x, offset in zip(xs, offsets, strict=True):
+        y[offset : offset + x.size] = x.reshape(-1)
+    return y
+
+
+@pack.vjp(shape=moved_back, shape_of="xs", views="g")
+def pack_vjp(g, *xs, offsets=(), size=0):
+    r"""∂L/∂x_i: the part of g where x_i lies, in the shape of x_i"""
+    parts = zip(xs, offsets, strict=True)
+    return tuple(np.reshape(g[at : at + np.size(x)], np.shape(x)) for x, at in parts)
+
+
+# == Proof: what it is tried on, and how wrong it may be ===========================================
+
+from refnet.op.columns import Case, Cases
+from refnet.ops.reductions import summed_to_inputs
 from refnet.proof.bounds import exact
 from refnet.proof.cases import MANY, ONE_ARRAY, TALL, large, normal, with_nonfinite
 
@@ -60,16 +164,7 @@ RESHAPES = _arrangements(
 )
 
 
-@op(cases=RESHAPES, saves="x", error=exact(), shape=reshaped, views="x")
-def reshape(x, shape=(-1,)):
-    r"""y: the elements of x, in row-major order, in another shape. -1 is worked out."""
-    return np.reshape(x, shape)
-
-
-@reshape.vjp(shape=moved_back, shape_of="x", views="g")
-def reshape_vjp(g, x, shape=(-1,)):
-    r"""∂L/∂x: g in the shape of x"""
-    return np.reshape(g, np.shape(x))
+reshape.proof(RESHAPES, exact())
 
 
 TRANSPOSES = _arrangements(
@@ -86,16 +181,7 @@ TRANSPOSES = _arrangements(
 )
 
 
-@op(cases=TRANSPOSES, error=exact(), shape=transposed, views="x")
-def transpose(x, axes=None):
-    r"""y: the axes of x in another order, reversed if none is given"""
-    return np.transpose(x, axes)
-
-
-@transpose.vjp(shape=transposed, views="g")
-def transpose_vjp(g, axes=None):
-    r"""∂L/∂x: the axes of g put back in order"""
-    return np.transpose(g, None if axes is None else np.argsort(np.mod(axes, np.ndim(g))))
+transpose.proof(TRANSPOSES, exact())
 
 
 JOINS = _arrangements(
@@ -111,17 +197,7 @@ JOINS = _arrangements(
 )
 
 
-@op(cases=JOINS, saves="xs", error=exact(), shape=joined)
-def concatenate(*xs, axis=0):
-    r"""y: the arrays one after the other along an axis they already have"""
-    return np.concatenate(xs, axis)
-
-
-@concatenate.vjp(shape=moved_back, shape_of="xs", views="g")
-def concatenate_vjp(g, *xs, axis=0):
-    r"""∂L/∂x_i: the part of g where x_i lies"""
-    ends = np.cumsum([np.shape(x)[axis] for x in xs])
-    return tuple(np.split(g, ends[:-1], axis))
+concatenate.proof(JOINS, exact())
 
 
 STACKS = _arrangements(
@@ -137,16 +213,7 @@ STACKS = _arrangements(
 )
 
 
-@op(cases=STACKS, error=exact(), shape=stacked)
-def stack(*xs, axis=0):
-    r"""y: the arrays side by side along a new axis"""
-    return np.stack(xs, axis)
-
-
-@stack.vjp(shape=stacked_vjp, views="g")
-def stack_vjp(g, axis=0):
-    r"""∂L/∂x_i: slice i of g"""
-    return tuple(np.moveaxis(g, axis, 0))
+stack.proof(STACKS, exact())
 
 
 STRETCHES = _arrangements(
@@ -161,24 +228,7 @@ STRETCHES = _arrangements(
 )
 
 
-@op(
-    cases=STRETCHES,
-    saves="x",
-    error=exact(),
-    shape=stretched,
-    views="x",
-)
-def broadcast_to(x, shape=()):
-    r"""y: x repeated along axes of length 1 and along new leading axes"""
-    return np.broadcast_to(x, shape)
-
-
-@broadcast_to.vjp(
-    error=summed_to_inputs(lambda g, x, shape=(): (g,)), shape=moved_back, shape_of="x", views="g"
-)
-def broadcast_to_vjp(g, x, shape=()):
-    r"""∂L/∂x: g summed over the copies"""
-    return sum_to(g, np.shape(x))
+broadcast_to.proof(STRETCHES, exact(), vjp=summed_to_inputs(lambda g, x, shape=(): (g,)))
 
 
 PADS = _arrangements(
@@ -192,20 +242,7 @@ PADS = _arrangements(
 )
 
 
-@op(cases=PADS, saves="x", error=exact(), shape=padded)
-def pad(x, pad_width=(), value=0.0):
-    r"""y: x with a border: `pad_width` holds (before, after) for each axis"""
-    return np.pad(x, pad_width, constant_values=value)
-
-
-@pad.vjp(shape=moved_back, shape_of="x", views="g")
-def pad_vjp(g, x, pad_width=(), value=0.0):
-    r"""∂L/∂x: g without the border"""
-    return g[
-        tuple(
-            slice(before, before + n) for (before, _), n in zip(pad_width, np.shape(x), strict=True)
-        )
-    ]
+pad.proof(PADS, exact())
 
 
 FILLS = _arrangements(
@@ -218,10 +255,7 @@ FILLS = _arrangements(
 )
 
 
-@op(cases=FILLS, wrt="", error=exact(), shape_of="x")
-def full_like(x, value=0.0):
-    r"""y: an array of x's shape and type with `value` everywhere"""
-    return np.full(np.shape(x), value, np.result_type(x))
+full_like.proof(FILLS, exact())
 
 
 PACKS = _arrangements(
@@ -236,17 +270,4 @@ PACKS = _arrangements(
 )
 
 
-@op(cases=PACKS, saves="xs", error=exact(), shape=packed)
-def pack(*xs, offsets=(), size=0):
-    r"""y: a vector of `size` numbers that holds x_i, flattened, from offset i on, and 0 elsewhere"""
-    y = np.zeros(size, np.result_type(*xs))
-    for x, offset in zip(xs, offsets, strict=True):
-        y[offset : offset + x.size] = x.reshape(-1)
-    return y
-
-
-@pack.vjp(shape=moved_back, shape_of="xs", views="g")
-def pack_vjp(g, *xs, offsets=(), size=0):
-    r"""∂L/∂x_i: the part of g where x_i lies, in the shape of x_i"""
-    parts = zip(xs, offsets, strict=True)
-    return tuple(np.reshape(g[at : at + np.size(x)], np.shape(x)) for x, at in parts)
+pack.proof(PACKS, exact())

@@ -9,14 +9,47 @@ from __future__ import annotations
 import numpy as np
 
 from refnet.op import op
+
+
+# The formulas, each with its gradient.
+@op(saves="y")
+def softmax(x, axis=-1):
+    r"""y_i = e^{x_i} / Σ_j e^{x_j}
+
+    Source: the course; Bridle (1990).
+    """
+    e = np.exp(x - np.max(x, axis, keepdims=True))
+    return e / np.sum(e, axis, keepdims=True)
+
+
+@softmax.vjp
+def softmax_vjp(g, y, axis=-1):
+    r"""∂L/∂x_i = y_i · (g_i - Σ_j g_j y_j), from ∂y_j/∂x_i = y_j · ([i = j] - y_i)"""
+    return y * (g - np.sum(g * y, axis, keepdims=True))
+
+
+@op(saves="y")
+def log_softmax(x, axis=-1):
+    r"""y_i = x_i - ln Σ_j e^{x_j}
+
+    The logarithm of softmax, without taking one of a number that may have become 0.
+    """
+    z = x - np.max(x, axis, keepdims=True)
+    return z - np.log(np.sum(np.exp(z), axis, keepdims=True))
+
+
+@log_softmax.vjp
+def log_softmax_vjp(g, y, axis=-1):
+    r"""∂L/∂x_i = g_i - e^{y_i} · Σ_j g_j"""
+    return g - np.exp(y) * np.sum(g, axis, keepdims=True)
+
+
+# == Proof: what it is tried on, and how wrong it may be ===========================================
+
 from refnet.proof.bounds import rounded_sum
 from refnet.proof.cases import rows
 
-ROWS = rows()
-
-
 # How rounding grows (see refnet/proof/bounds.py). Below e^-104 float32 has no numbers but 0.
-
 LEAST_EXPONENT = 104
 
 
@@ -31,6 +64,9 @@ def _softmax_vjp_terms(g, y, axis=-1):
     return np.shape(y)[axis], y * (np.abs(g) + mixed)
 
 
+softmax.proof(rows, rounded_sum(2, _softmax_terms), vjp=rounded_sum(2, _softmax_vjp_terms))
+
+
 def _log_softmax_terms(x, axis=-1):
     z = x - np.max(x, axis, keepdims=True)
     return 1, 2 + np.abs(z) + np.log(np.shape(x)[axis])
@@ -41,36 +77,6 @@ def _log_softmax_vjp_terms(g, y, axis=-1):
     return np.shape(y)[axis], np.abs(g) + share * np.sum(np.abs(g), axis, keepdims=True)
 
 
-# The formulas, each with its gradient.
-
-
-@op(cases=ROWS, saves="y", error=rounded_sum(2, _softmax_terms))
-def softmax(x, axis=-1):
-    r"""y_i = e^{x_i} / Σ_j e^{x_j}
-
-    Source: the course; Bridle (1990).
-    """
-    e = np.exp(x - np.max(x, axis, keepdims=True))
-    return e / np.sum(e, axis, keepdims=True)
-
-
-@softmax.vjp(error=rounded_sum(2, _softmax_vjp_terms))
-def softmax_vjp(g, y, axis=-1):
-    r"""∂L/∂x_i = y_i · (g_i - Σ_j g_j y_j), from ∂y_j/∂x_i = y_j · ([i = j] - y_i)"""
-    return y * (g - np.sum(g * y, axis, keepdims=True))
-
-
-@op(cases=ROWS, saves="y", error=rounded_sum(2, _log_softmax_terms))
-def log_softmax(x, axis=-1):
-    r"""y_i = x_i - ln Σ_j e^{x_j}
-
-    The logarithm of softmax, without taking one of a number that may have become 0.
-    """
-    z = x - np.max(x, axis, keepdims=True)
-    return z - np.log(np.sum(np.exp(z), axis, keepdims=True))
-
-
-@log_softmax.vjp(error=rounded_sum(2, _log_softmax_vjp_terms))
-def log_softmax_vjp(g, y, axis=-1):
-    r"""∂L/∂x_i = g_i - e^{y_i} · Σ_j g_j"""
-    return g - np.exp(y) * np.sum(g, axis, keepdims=True)
+log_softmax.proof(
+    rows, rounded_sum(2, _log_softmax_terms), vjp=rounded_sum(2, _log_softmax_vjp_terms)
+)

@@ -84,7 +84,7 @@ def inputs_for(
 
 def reference(op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Any, ...]:
     """The exact results: the reference in float64."""
-    if op.file == "random" and "dtype" in op.attributes:
+    if op.draws:
         attributes = {**attributes, "dtype": "float64"}
     copies = tuple(np.array(x) for x in inputs) if op.writes else inputs
     with np.errstate(all="ignore"):
@@ -112,7 +112,7 @@ def arrays_for(
 def compare(op: Op, case: Case, dtype: str, backend: Backend, seed: int = 0) -> Agreement:
     """Run one op on one case on a backend and measure it against the float64 reference."""
     inputs, attributes = inputs_for(op, case, dtype, seed)
-    if op.file == "random" and "dtype" in op.attributes:
+    if op.draws:
         attributes = {**attributes, "dtype": dtype}
     return measure(op, case.name, inputs, attributes, dtype, backend, case.layout)
 

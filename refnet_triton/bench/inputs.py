@@ -60,7 +60,7 @@ def draw(op: Op, case: Case, dtype: str) -> tuple[tuple[torch.Tensor, ...], dict
     primal = op.primal or op
     inputs = tuple(_place(x, dtype) for x in case.make(Draws()))  # type: ignore[arg-type]
     attributes = {k: v for k, v in case.attributes.items() if k in op.attributes}
-    if op.file == "random" and "dtype" in op.attributes:
+    if op.draws:
         attributes["dtype"] = dtype
     if op.primal is None:
         return inputs, attributes

@@ -2,9 +2,9 @@
 
 A mutant is one edit of the text, found by walking the syntax tree: a `+` that becomes `-`, a `<` that
 becomes `<=`, a number that is one too large, a minus sign or a mask that is gone. Left alone is what does
-not compute: docstrings, decorators (cases, bounds, kinks), type hints, strings, errors that are raised,
-and `strict=True` of zip, which is one of these.
-In a file of formulas, so are the functions that only cases and bounds use.
+not compute: docstrings, decorators, type hints, strings, errors that are raised, and `strict=True` of
+zip, which is one of these. In a file of formulas, so is what proves them: cases and bounds, and the
+functions that only these use.
 """
 
 from __future__ import annotations
