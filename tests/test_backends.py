@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import refnet
-from refnet import backend as backends
 from refnet import layers
+from refnet.backend import registry
 from refnet.errors import BackendError
 from refnet.op import TABLE
 from refnet.proof.judge import all_ops
@@ -145,15 +145,15 @@ def example(torch, monkeypatch):
     import torch_example
 
     monkeypatch.setitem(sys.modules, "torch_example", torch_example)
-    monkeypatch.setattr(backends, "_targets", dict(backends._targets))
-    monkeypatch.setattr(backends, "_loaded", dict(backends._loaded))
-    backends.register("torch_example", torch_example.TorchBackend)
+    monkeypatch.setattr(registry, "_targets", dict(registry._targets))
+    monkeypatch.setattr(registry, "_loaded", dict(registry._loaded))
+    registry.register("torch_example", torch_example.TorchBackend)
     return torch_example
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_op_it_has_keeps_its_bound(example, agree, dtype):
-    there = backends.get("torch_example")
+    there = registry.get("torch_example")
     known = [op for op in all_ops() if op.name in example.OPS]
     assert len(known) == len(example.OPS)
     assert f"{len(known)} ops" in PAGE
@@ -163,13 +163,13 @@ def test_every_op_it_has_keeps_its_bound(example, agree, dtype):
 
 def test_what_is_missing_is_named(example):
     with pytest.raises(BackendError, match="backend 'torch_example' has no op 'dropout'"):
-        backends.get("torch_example").function(TABLE["dropout"])
+        registry.get("torch_example").function(TABLE["dropout"])
     with pytest.raises(BackendError, match="backend 'torch_example' has no op 'sum'"):
         refnet.tensor([1.0], backend="torch_example").sum()
 
 
 def test_its_results_are_arrays_of_its_own(example):
-    there = backends.get("torch_example")
+    there = registry.get("torch_example")
     x = there.array([[1.0, -2.0]], "float32")
     for name in example.ACTIVATIONS:
         y = there.function(TABLE[name])(x)
@@ -255,7 +255,7 @@ def test_what_does_not_load_says_why(tmp_path, monkeypatch, entry, complaint):
     for name in ("broken", "failing"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(BackendError) as found:
-        backends.get("theirs")
+        registry.get("theirs")
     assert complaint in str(found.value)
     assert "pip install" not in str(found.value)
 
@@ -275,7 +275,7 @@ class Copied(np.ndarray):
         return np.array(np.asarray(self)[key]).view(Copied)
 
 
-class Copies(backends.NumPyBackend):
+class Copies(refnet.backend.NumPyBackend):
     name, array_type = "copies", Copied
 
     def array(self, values, dtype=None):

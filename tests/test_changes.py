@@ -6,9 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from refnet import backend as backends
 from refnet import report
-from refnet.backend import NumPyBackend
+from refnet.backend import NumPyBackend, registry
 from refnet.check.baseline import changes, lines
 from refnet.check.ops import check
 from refnet.errors import FileError
@@ -125,9 +124,9 @@ class Coarse(NumPyBackend):
 
 @pytest.fixture
 def coarse(monkeypatch):
-    monkeypatch.setattr(backends, "_targets", dict(backends._targets))
-    monkeypatch.setattr(backends, "_loaded", dict(backends._loaded))
-    backends.register("coarse", Coarse)
+    monkeypatch.setattr(registry, "_targets", dict(registry._targets))
+    monkeypatch.setattr(registry, "_loaded", dict(registry._loaded))
+    registry.register("coarse", Coarse)
     return lambda loss: monkeypatch.setattr(Coarse, "loss", loss)
 
 

@@ -9,15 +9,15 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from refnet import backend as backends
 from refnet import report
-from refnet.backend import Backend, NumPyBackend
+from refnet.backend import Backend, NumPyBackend, registry
 from refnet.check.ops import cases_for, check
 from refnet.check.result import Curve, Failure, command, verdict
-from refnet.errors import ArgumentError, BackendError, UnknownNameError
+from refnet.errors import ArgumentError, BackendError, MissingPackageError, UnknownNameError
 from refnet.op import TABLE
 from refnet.plot import check as pictures
 from refnet.proof.judge import all_ops
+from refnet.report.json import ABOUT, LISTED
 
 FILES = ("activations", "matmul", "softmax")
 
@@ -52,14 +52,14 @@ def one():
 @pytest.fixture
 def planted(monkeypatch):
     """planted(sum=wrong): the backend `planted` of the command line has this mistake."""
-    registered = dict(backends._targets), dict(backends._loaded)
-    backends.register("planted", Planted)
+    registered = dict(registry._targets), dict(registry._loaded)
+    registry.register("planted", Planted)
 
     def plant(**wrong):
-        monkeypatch.setitem(backends._loaded, "planted", Planted(**wrong))
+        monkeypatch.setitem(registry._loaded, "planted", Planted(**wrong))
 
     yield plant
-    for now, before in zip((backends._targets, backends._loaded), registered, strict=True):
+    for now, before in zip((registry._targets, registry._loaded), registered, strict=True):
         now.clear()
         now.update(before)
 
@@ -265,10 +265,10 @@ def test_an_op_that_is_tried_on_nothing_does_not_pass(monkeypatch):
 
 
 def test_a_backend_that_cannot_run_is_said_to_be_left_out(refnet_check, planted):
-    backends.register("absent", "no_such_module:Backend")
-    for name in backends.names():
+    registry.register("absent", "no_such_module:Backend")
+    for name in registry.names():
         if name not in ("numpy", "absent"):
-            backends.register(name, "no_other_module:Backend")
+            registry.register(name, "no_other_module:Backend")
     found = check(["relu"], seed=1, quick=True)
     assert list(found.backends) == ["numpy"]
     assert "No module named 'no_such_module'" in found.not_checked["absent"]
@@ -389,12 +389,12 @@ def test_many_failures_of_an_op_are_counted(refnet_check, planted):
     code, out, _ = refnet_check("--op", "sum", "--backend", "planted", "--seed", 9)
     assert code == 1
     assert re.search(r"and \d+ more cases: refnet check --op sum --dtype float32 ", out)
-    assert out.count("--case") == report.LISTED
+    assert out.count("--case") == LISTED
 
 
 def test_missing_ops_and_the_exit_code(refnet_check, planted, monkeypatch):
     planted()
-    monkeypatch.setitem(backends._loaded, "planted", Partial())
+    monkeypatch.setitem(registry._loaded, "planted", Partial())
     arguments = "--op", "relu", "matmul", "--backend", "planted", "--quick"
     code, out, _ = refnet_check(*arguments)
     assert code == 1
@@ -463,7 +463,7 @@ def test_json(failing, tmp_path):
     found = json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert found["schema"] == report.SCHEMA
     assert (found["ok"], found["seed"], found["quick"]) == (False, 21, False)
-    assert set(found) == {"schema", "ok", "summary", "rows", *report.ABOUT}
+    assert set(found) == {"schema", "ok", "summary", "rows", *ABOUT}
     for name in ("date", "commit", "python", "system", "cores", "numpy", "torch"):
         assert name in found["machine"]
     assert found["backends"]["numpy"].startswith("NumPy")
@@ -534,7 +534,7 @@ def test_html(failing, tmp_path):
 
 def test_html_without_matplotlib(monkeypatch):
     def missing(*_, **__):
-        raise report.MissingPackageError("pictures need matplotlib: pip install 'refnet[viz]'")
+        raise MissingPackageError("pictures need matplotlib: pip install 'refnet[viz]'")
 
     monkeypatch.setattr(pictures, "new_figure", missing)
     page = Page(report.as_html(check(["relu", "matmul"], backends=["numpy"], quick=True)))
@@ -601,13 +601,13 @@ def test_levels_of_a_map():
 def test_triton_keeps_its_bounds_on_a_few_ops():
     found = check(["relu", "softmax", "matmul_vjp"], backends=["triton"], seed=4, quick=True)
     assert found.ok(), [row.failures for row in found.failed]
-    assert [s.dtype for s in found.summaries()] == list(backends.get("triton").dtypes)
+    assert [s.dtype for s in found.summaries()] == list(registry.get("triton").dtypes)
     assert found.poisoned == ["triton"]
 
 
 @pytest.mark.triton
 def test_memory_of_triton_is_poisoned_within_and_not_after(torch):
-    backend = backends.get("triton")
+    backend = registry.get("triton")
     before = torch.utils.deterministic.fill_uninitialized_memory
     with pytest.raises(KeyError), backend.poisoned():
         assert torch.empty(5).isnan().all()

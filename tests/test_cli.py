@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 import refnet
-from refnet import backend as backends
 from refnet import config
-from refnet.backend import NumPyBackend
+from refnet.backend import NumPyBackend, registry
 from refnet.check import training as drift
 from refnet.op import TABLE
 
@@ -288,7 +287,7 @@ def test_train_on_another_backend(refnet_):
     numpy, loopback = refnet_(*arguments)[1], refnet_(*arguments, "--backend", "loopback")[1]
     assert "on loopback" in loopback
     assert numpy.splitlines()[-1] == loopback.splitlines()[-1]
-    assert backends.current().name == "numpy"
+    assert registry.current().name == "numpy"
 
 
 def test_train_that_diverges_says_so(refnet_, tmp_path):
@@ -318,11 +317,11 @@ def test_doctor_says_what_is_missing(refnet_, monkeypatch):
     from refnet.cli import doctor
 
     monkeypatch.setitem(doctor.PACKAGES, "no-such-package", ("nothing", "pip install nothing"))
-    backends.register("absent", "no_such_module:Backend")
+    registry.register("absent", "no_such_module:Backend")
     try:
         code, out, _ = refnet_("doctor")
     finally:
-        del backends._targets["absent"]
+        del registry._targets["absent"]
     assert code == 0
     assert "no-such-package  missing  " in " ".join(out.split("\n")).replace("     ", "  ")
     assert "nothing; pip install nothing" in out
@@ -344,7 +343,7 @@ def test_doctor_finds_a_wrong_backend(refnet_, monkeypatch):
         (Wrong, "softmax is wrong: small: y["),
         (Broken, "softmax fails: RuntimeError"),
     ):
-        monkeypatch.setitem(backends._loaded, "loopback", kind())
+        monkeypatch.setitem(registry._loaded, "loopback", kind())
         code, out, _ = refnet_("doctor")
         assert code == 0
         assert complaint in out
@@ -379,7 +378,7 @@ def test_demo(refnet_, tmp_path):
         assert (tmp_path / name).stat().st_size > 10_000
         assert str(tmp_path / name) in out
     assert config.floatx() == "float32"
-    assert backends.current().name == "numpy"
+    assert registry.current().name == "numpy"
 
 
 def test_demo_says_if_the_accuracy_is_missed(refnet_, tmp_path):
@@ -390,11 +389,11 @@ def test_demo_says_if_the_accuracy_is_missed(refnet_, tmp_path):
 
 
 def test_demo_where_the_backend_cannot_run(refnet_, tmp_path):
-    backends.register("absent", "no_such_module:Backend")
+    registry.register("absent", "no_such_module:Backend")
     try:
         code, out, _ = refnet_("demo", "--backend", "absent", "--epochs", 12, "--out", tmp_path)
     finally:
-        del backends._targets["absent"]
+        del registry._targets["absent"]
     assert code == 0
     assert "Skipped: backend 'absent' cannot run here: No module named 'no_such_module'" in out
     assert "comparison" not in json.loads((tmp_path / "demo.json").read_text())
@@ -427,7 +426,7 @@ class Careless(NumPyBackend):
 
 
 def test_demo_notices_a_careless_backend(refnet_, tmp_path):
-    backends.register("careless", Careless)
+    registry.register("careless", Careless)
     try:
         arguments = [
             "demo",
@@ -443,7 +442,7 @@ def test_demo_notices_a_careless_backend(refnet_, tmp_path):
         ]
         code, out, _ = refnet_(*arguments, tmp_path)
     finally:
-        del backends._targets["careless"], backends._loaded["careless"]
+        del registry._targets["careless"], registry._loaded["careless"]
     assert code == 1
     assert "It BREAKS at step" in out
     assert "relu has a kink" in out

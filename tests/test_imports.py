@@ -31,7 +31,6 @@ OUTSIDE = {  # what each package may use besides the standard library and itself
 }
 HEAVY = {"rich", "safetensors", "matplotlib", "tensorboard"}
 MAY_BE_HEAVY = {"cli", "plot", "summary"}
-MOST_LINES = 400  # of code: no docstrings, comments or empty lines
 
 
 def imports(path: Path, root: Path) -> list[tuple[str, bool, int]]:
@@ -112,26 +111,6 @@ def test_the_rooms_are_those_that_are_there():
     there = {room_of_file(path, REFNET) for path in REFNET.rglob("*.py")}
     assert there == set(ROOMS)
     assert len(ROOMS) == len(set(ROOMS))
-
-
-def code_lines(text: str) -> int:
-    """Lines that hold code: no docstring, no comment, not empty."""
-    tree, docs = ast.parse(text), set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            docs |= set(range(node.lineno, (node.end_lineno or 0) + 1))
-    lines = enumerate(text.splitlines(), 1)
-    return sum(n not in docs and line.strip()[:1] not in ("", "#") for n, line in lines)
-
-
-@pytest.mark.parametrize("root", OUTSIDE, ids=lambda root: root.name)
-def test_no_file_is_too_long_to_read(root):
-    long = {path: code_lines(path.read_text(encoding="utf-8")) for path in root.rglob("*.py")}
-    assert {path: n for path, n in long.items() if n > MOST_LINES} == {}
-
-
-def test_lines_of_code_are_counted():
-    assert code_lines('"""Doc\n\nstring."""\n\n# comment\nx = 1\n\ny = [\n    2,\n]\n') == 4
 
 
 def test_importing_refnet_loads_nothing_heavy():

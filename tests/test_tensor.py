@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import refnet
-from refnet import backend as backends
 from refnet import config
 from refnet.autograd.backpropagation import gradients
 from refnet.autograd.creation import arange, ones, zeros
 from refnet.autograd.tensor import apply, tensor
 from refnet.autograd.variable import Variable
+from refnet.backend import registry
 from refnet.errors import (
     ArgumentError,
     BackendError,
@@ -31,7 +31,7 @@ from refnet.proof.judge import cases_of, inputs_for
 @pytest.fixture
 def here(backend):
     """Tensors are made on each backend in turn."""
-    with backends.use_backend(backend):
+    with registry.use_backend(backend):
         yield backend
 
 
@@ -434,13 +434,13 @@ def test_gradients_stay_on_their_backend(here):
 
 def test_the_environment_names_the_backend(monkeypatch):
     for name, answer in (("loopback", "loopback"), (None, "numpy")):
-        backends._current.set(None)
+        registry._current.set(None)
         if name:
             monkeypatch.setenv("REFNET_BACKEND", name)
         else:
             monkeypatch.delenv("REFNET_BACKEND")
         assert tensor([1.0]).backend.name == answer
-    backends._current.set(None)
+    registry._current.set(None)
     monkeypatch.setenv("REFNET_BACKEND", "nunpy")
     with pytest.raises(UnknownNameError, match="did you mean 'numpy'"):
         tensor([1.0])

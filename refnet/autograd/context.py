@@ -53,7 +53,7 @@ step_inputs: ContextVar[Sequence[Tensor] | None] = ContextVar("step_inputs", def
 #: where the ops that overwrite something are noted, by their first results; None: nobody asks
 noted: ContextVar[list[Tensor] | None] = ContextVar("noted", default=None)
 #: what may stand between the user's line and ours: refnet itself, its decorators, a plan's program
-_NOT_THE_USERS = (str(Path(__file__).parent), contextlib.__file__, "<plan>")
+_NOT_THE_USERS = (str(Path(__file__).parent.parent), contextlib.__file__, "<plan>")
 
 
 @dataclass(eq=False, slots=True)

@@ -8,7 +8,7 @@ is said in `refnet.losses.pairing`, for functions and classes alike.
 
 from refnet.base.elsewhere import explain
 from refnet.base.names import class_around, look_up
-from refnet.losses.loss import Function, Loss, loss_of
+from refnet.losses.loss import REDUCTIONS, Function, Loss, loss_of
 from refnet.losses.probabilistic import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -51,6 +51,7 @@ def get(identifier: str | Loss | Function) -> Loss:
 
 __all__ = [
     "LOSSES",
+    "REDUCTIONS",
     "BinaryCrossentropy",
     "CategoricalCrossentropy",
     "Loss",
