@@ -17,7 +17,8 @@ from refnet.errors import ArgumentError, BackendError, MissingPackageError, Unkn
 from refnet.op import TABLE
 from refnet.plot import check as pictures
 from refnet.proof.judge import all_ops
-from refnet.report.json import ABOUT, LISTED
+from refnet.report.html import LISTED
+from refnet.report.json import ABOUT
 
 FILES = ("activations", "matmul", "softmax")
 
