@@ -18,7 +18,7 @@ programs, larger than a GPU could have.
 
 That blocks are powers of 2 and have at most 2²⁰ elements, and that the factors of a tl.dot are of one
 type, the interpreter sees by itself. What it cannot see, registers and the widths of accesses, the
-compiler says (tests/test_compile.py).
+compiler says (`test_compile.py`).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Tiles:
 
     with `num_stages` copies where the matrix units read them out of shared memory (16 bits and less, 64
     rows and more, warps in fours), one copy less where they go through registers. It is what the compiler
-    takes on sm_90, to the byte, for a product in a loop that loads its factors (tests/test_launches.py
+    takes on sm_90, to the byte, for a product in a loop that loads its factors (`test_launches.py`
     compares); one outside of a loop takes one copy; what follows a product may take more.
     """
 

@@ -17,7 +17,7 @@ So each function here does what a good C library does, in three steps:
 The coefficients interpolate the function at the Chebyshev nodes of the interval, solved in 200-bit
 arithmetic with mpmath and then rounded. The polynomials' own error stays below 0.2 ULP everywhere.
 
-Bounds are given as ULP in float32 / float64; `tests/test_mathematics.py` holds them. "Instructions"
+Bounds are given as ULP in float32 / float64; `test_mathematics.py` holds them. "Instructions"
 are those of one float32 element on sm_90, counted in its machine code; a bfloat16 kernel on an H200
 has time for about 27 before it stops being limited by memory. Arguments are float32 or float64:
 widen 16-bit numbers first (`runtime.widen`).

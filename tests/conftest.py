@@ -14,10 +14,10 @@ import sys
 from collections import Counter
 
 import pytest
-from loopback import Loopback
 
 from refnet import backend as backends
 from refnet.proof.judge import cases_of, compare
+from tests.loopback import Loopback
 
 TIERS = {
     "numpy": "NumPy",

@@ -4,15 +4,15 @@ import math
 import re
 
 import numpy as np
-import pictures
 import pytest
-from conftest import need
 
 import refnet
 from refnet.errors import ArgumentError, DataError, DTypeError, NotReadyError, ShapeError
 from refnet.perceptron import Perceptron, largest_margin, mistake_bound
 from refnet.plot.figure import BLUE, ORANGE, RED
 from refnet.plot.perceptron import approximations, decision_boundary, responsibilities
+from tests import pictures
+from tests.conftest import need
 
 CORNERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 GATES = {"AND": [0, 0, 0, 1], "OR": [0, 1, 1, 1], "NAND": [1, 1, 1, 0]}

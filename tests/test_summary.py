@@ -15,7 +15,6 @@ import urllib.request
 
 import numpy as np
 import pytest
-from conftest import need
 
 import refnet
 from refnet import errors
@@ -23,6 +22,7 @@ from refnet.callbacks import TensorBoard
 from refnet.graph.entry import Entry
 from refnet.layers import Dense, Dropout, Flatten, Input
 from refnet.summary import SummaryWriter, graph_definition
+from tests.conftest import need
 
 with_tensorboard = pytest.mark.needs("tensorboard")
 

@@ -101,7 +101,7 @@ cases in `refnet/ops`; `python -m refnet.check.edge_cases docs/corners.md` write
 TABLE_OF = """
 The number of cases in each corner, or a letter for the reason why it makes no sense, below. Every
 gradient is tried on the cases of its op. Those of more than 2³¹ elements are tried without the memory:
-it is the addresses that count (`tests/test_addresses.py`).
+it is the addresses that count (`tests/refnet_triton/ops/test_addresses.py`).
 
 """
 

@@ -26,9 +26,13 @@ from refnet_triton.gpu.share import read
 from refnet_triton.gpu.workers import MOST_LOST, SILENCE
 
 #: tests of compilers that need no GPU, and of the command that runs this
-IN_THE_WAY = ["test_compile.py", "test_gpu_script.py", "test_museum.py"]
+IN_THE_WAY = [
+    "refnet_triton/inspect/test_compile.py",
+    "refnet_triton/gpu/test_gpu_script.py",
+    "house/test_museum.py",
+]
 SELECTED = ["tests", "-m", "gpu or triton", *(f"--ignore=tests/{name}" for name in IN_THE_WAY)]
-QUICK = ["tests/test_twins.py", "-k", "relu6 and float32 and bound"]
+QUICK = ["tests/ops/test_twins.py", "-k", "relu6 and float32 and bound"]
 MANNERS = 10.0  # seconds between asking pytest to stop and ending it
 ALL_DONE = (0, 1, 5)  # exit statuses of pytest: passed, some failed, none selected
 MOST_SHOWN = 15

@@ -2,8 +2,8 @@
 
 from .piece import Piece
 
-DIFFERENCES = "tests/test_table.py::test_gradient_agrees_with_central_differences"
-KINK = "tests/test_table.py::test_gradient_at_a_kink_follows_its_rule"
+DIFFERENCES = "tests/op/test_table.py::test_gradient_agrees_with_central_differences"
+KINK = "tests/op/test_table.py::test_gradient_at_a_kink_follows_its_rule"
 
 PIECES = (
     Piece(
@@ -119,7 +119,7 @@ PIECES = (
             of which all or none count from the end are inverted well, and those are what tests try.
         """,
         symptom="A square weight that is used transposed as x @ w.transpose(-1, 0) learns the wrong way.",
-        test="tests/test_found_above.py::test_an_axis_is_the_same_from_either_end[numpy-transpose-(1,0,2)]",
+        test="tests/found/test_found_above.py::test_an_axis_is_the_same_from_either_end[numpy-transpose-(1,0,2)]",
     ),
     Piece(
         id="softmax-diagonal",
@@ -165,7 +165,7 @@ PIECES = (
             every frequent word of a text.
         """,
         symptom="Frequent words learn no faster than rare ones.",
-        test="tests/test_indexing.py::test_repeated_positions_add[numpy]",
+        test="tests/autograd/test_indexing.py::test_repeated_positions_add[numpy]",
     ),
     Piece(
         id="overwritten-not-added",
@@ -179,7 +179,7 @@ PIECES = (
             connection, or merely x · x.
         """,
         symptom="The gradient of x² is x.",
-        test="tests/test_tensor.py::test_a_value_used_many_times_gathers_all_its_gradients[numpy]",
+        test="tests/autograd/test_tensor.py::test_a_value_used_many_times_gathers_all_its_gradients[numpy]",
         complaint="Not equal",
     ),
     Piece(
@@ -195,7 +195,7 @@ PIECES = (
             TensorSlow ends in a KeyError there.
         """,
         symptom="Wrong gradients in networks with short cuts, right ones in all others.",
-        test="tests/test_tensor.py::test_shared_sub_expressions[numpy]",
+        test="tests/autograd/test_tensor.py::test_shared_sub_expressions[numpy]",
         complaint="Not equal",
     ),
     Piece(
@@ -211,7 +211,7 @@ PIECES = (
             the second backward() is plainly wrong, because values between were not reset either.
         """,
         symptom="The effective learning rate grows with every step, until the loss explodes.",
-        test="tests/test_tensor.py::test_backward_twice_is_right_twice[numpy]",
+        test="tests/autograd/test_tensor.py::test_backward_twice_is_right_twice[numpy]",
         complaint="Not equal",
     ),
     Piece(
@@ -227,7 +227,7 @@ PIECES = (
             an error.
         """,
         symptom="Wrong gradients if, and only if, the update comes before backward().",
-        test="tests/test_tensor.py::test_a_gradient_of_values_that_are_gone_is_an_error",
+        test="tests/autograd/test_tensor.py::test_a_gradient_of_values_that_are_gone_is_an_error",
         complaint="DID NOT RAISE",
     ),
     Piece(
@@ -248,7 +248,7 @@ PIECES = (
             chain of 1200 operations.
         """,
         symptom="RecursionError on long sequences, from code that never mentions recursion.",
-        test="tests/test_tensor.py::test_a_chain_of_100_000_ops",
+        test="tests/autograd/test_tensor.py::test_a_chain_of_100_000_ops",
         complaint="RecursionError",
     ),
 )

@@ -2,7 +2,7 @@
 
 from .piece import Piece
 
-TWIN = "tests/test_twins.py::test_within_the_bound"
+TWIN = "tests/ops/test_twins.py::test_within_the_bound"
 
 PIECES = (
     Piece(
@@ -85,7 +85,7 @@ PIECES = (
             one block never notice.
         """,
         symptom="Long rows only: the loss of a large vocabulary is a little too high.",
-        test="tests/test_found_by_museum.py::test_a_row_longer_than_a_block"
+        test="tests/found/test_found_by_museum.py::test_a_row_longer_than_a_block"
         "[sparse_softmax_cross_entropy]",
         complaint="bound",
         triton=True,
@@ -158,7 +158,7 @@ PIECES = (
             5895).
         """,
         symptom="A float32 network that differs from the CPU's in the fourth digit.",
-        test="tests/test_found_by_museum.py::test_float32_products_are_not_tf32",
+        test="tests/found/test_found_by_museum.py::test_float32_products_are_not_tf32",
         complaint="tf32",
         triton=True,
         unseen="Nothing saw it without a GPU.",
@@ -178,7 +178,7 @@ PIECES = (
             the scheduler. NumPy reads as if from a copy wherever it finds an overlap.
         """,
         symptom="v.assign(v.T) gives a matrix that is nearly symmetric, another one on each run.",
-        test="tests/test_overlap.py::test_a_matrix_is_assigned_its_transpose[triton-5]",
+        test="tests/backend/test_overlap.py::test_a_matrix_is_assigned_its_transpose[triton-5]",
         complaint="Arrays are not equal",
         triton=True,
         unseen="It was no planted mistake: no test had let what is written overlap with what is read.",
@@ -198,7 +198,7 @@ PIECES = (
             flash-linear-attention (1080) and Liger-Kernel (1248) all had it.
         """,
         symptom="An illegal memory access, for large batches only, hours into the run.",
-        test="tests/test_addresses.py::test_every_element_beyond_32_bits_is_reached"
+        test="tests/refnet_triton/ops/test_addresses.py::test_every_element_beyond_32_bits_is_reached"
         "[sparse_softmax_cross_entropy (42732, 50257)]",
         complaint="32 bits",
         triton=True,
@@ -216,7 +216,7 @@ PIECES = (
             very long rows, step times stride passes 2³¹ within the first tile.
         """,
         symptom="(16, 64) @ (64, 2²⁸) reads in front of the matrix.",
-        test="tests/test_addresses.py::test_a_tile_of_very_long_rows",
+        test="tests/refnet_triton/ops/test_addresses.py::test_a_tile_of_very_long_rows",
         complaint="32 bits",
         triton=True,
         unseen="It was no planted mistake: it stood in the kernel until a test asked for every op "
@@ -253,7 +253,7 @@ PIECES = (
             shipped a multi-block path that no test reached, and that did not even compile.
         """,
         symptom="The mean of a million numbers is a million times too small, on a GPU.",
-        test="tests/test_found_by_museum.py::test_a_long_reduction_takes_two_launches[shape0-None-mean]",
+        test="tests/found/test_found_by_museum.py::test_a_long_reduction_takes_two_launches[shape0-None-mean]",
         complaint="mean",
         triton=True,
         unseen="Nothing saw it: no case was long enough to be cut.",
@@ -271,7 +271,7 @@ PIECES = (
             Python's float, and only the compiled code gives it away.
         """,
         symptom="float64 results that agree with the CPU to 8 digits.",
-        test="tests/test_pointwise.py::test_attributes_are_compiled_in_with_all_their_digits",
+        test="tests/refnet_triton/language/test_pointwise.py::test_attributes_are_compiled_in_with_all_their_digits",
         complaint="dense<1.0",
         triton=True,
     ),
@@ -288,7 +288,7 @@ PIECES = (
             where lengths are open until the run, nobody looks again.
         """,
         symptom="A loss of 10³⁷, now and then.",
-        test="tests/test_fitting.py::test_what_was_stretched_or_read_beyond_its_end"
+        test="tests/op/test_fitting.py::test_what_was_stretched_or_read_beyond_its_end"
         "[linear-inputs0-triton]",
         complaint="DID NOT RAISE",
         triton=True,

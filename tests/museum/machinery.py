@@ -15,7 +15,7 @@ PIECES = (
             weights alone, a penalty for instance, is frozen as it was at the first batch.
         """,
         symptom="The penalty on the weights stays the same number for the whole training.",
-        test="tests/test_models.py::test_recorded_steps_are_the_eager_ones[sgd-penalties-numpy]",
+        test="tests/models/test_models.py::test_recorded_steps_are_the_eager_ones[sgd-penalties-numpy]",
     ),
     Piece(
         id="update-left-out-of-the-plan",
@@ -30,7 +30,7 @@ PIECES = (
             this.
         """,
         symptom="The loss drops once and never again.",
-        test="tests/test_models.py::test_recorded_steps_are_the_eager_ones[sgd-softmax-numpy]",
+        test="tests/models/test_models.py::test_recorded_steps_are_the_eager_ones[sgd-softmax-numpy]",
     ),
     Piece(
         id="updates-last",
@@ -45,7 +45,7 @@ PIECES = (
             whoever asked after the update.
         """,
         symptom="The session's numbers differ from the eager ones, by one step.",
-        test="tests/test_session.py::test_what_is_read_before_an_update_has_the_old_value",
+        test="tests/graph/test_session.py::test_what_is_read_before_an_update_has_the_old_value",
     ),
     Piece(
         id="result-is-the-variable-itself",
@@ -59,7 +59,7 @@ PIECES = (
             the array for a plot scales the weights. Aliasing is the mistake that no formula shows.
         """,
         symptom="Looking at a weight changes it.",
-        test="tests/test_session.py::test_results_are_the_callers_own",
+        test="tests/graph/test_session.py::test_results_are_the_callers_own",
     ),
     Piece(
         id="weights-handed-out",
@@ -73,7 +73,7 @@ PIECES = (
             no warning: a feature that does nothing.
         """,
         symptom="restore_best_weights=True restores the last ones.",
-        test="tests/test_found_by_museum.py::test_the_best_weights_are_not_the_last",
+        test="tests/found/test_found_by_museum.py::test_the_best_weights_are_not_the_last",
         complaint="Arrays are not equal",
         unseen="The test of early stopping compared views of the weights with views of the weights.",
     ),
@@ -90,7 +90,7 @@ PIECES = (
             the copy was missing for a long time, in numpy() and in every op that makes a view.
         """,
         symptom="Curves of weights that never moved.",
-        test="tests/test_reading.py::test_a_callback_sees_the_weights_change[numpy]",
+        test="tests/autograd/test_reading.py::test_a_callback_sees_the_weights_change[numpy]",
         unseen="Tests of training copied what they compared, each by itself.",
     ),
     Piece(
@@ -106,7 +106,7 @@ PIECES = (
             a prediction nobody made.
         """,
         symptom="p = model(x), new weights, and the loss of p is another one.",
-        test="tests/test_reading.py::test_a_loss_is_that_of_the_prediction_it_was_given"
+        test="tests/autograd/test_reading.py::test_a_loss_is_that_of_the_prediction_it_was_given"
         "[numpy-sigmoid-BinaryCrossentropy-y0-fused-model.set_weights]",
         complaint="Not equal",
         unseen="No test changed the weights between the prediction and its loss.",
@@ -124,7 +124,7 @@ PIECES = (
             computed.
         """,
         symptom="Results depend on when they are read.",
-        test="tests/test_tensor.py::test_a_new_tensor_is_a_copy[numpy]",
+        test="tests/autograd/test_tensor.py::test_a_new_tensor_is_a_copy[numpy]",
     ),
     Piece(
         id="unknown-op-in-a-file",
@@ -139,7 +139,7 @@ PIECES = (
             and a lucky one.
         """,
         symptom="KeyError: 'os.system' from the depths of the loader.",
-        test="tests/test_serialization.py::test_a_file_that_is_not_in_order[unknown op]",
+        test="tests/graph/test_files.py::test_a_file_that_is_not_in_order[unknown op]",
         complaint="KeyError|UnknownNameError|os.system",
     ),
     Piece(
@@ -154,7 +154,7 @@ PIECES = (
             Pickle files are this mistake as a format, and for Lambda layers Keras has a safe mode.
         """,
         symptom="None, which is the trouble.",
-        test="tests/test_serialization.py::test_a_file_that_is_not_in_order"
+        test="tests/graph/test_files.py::test_a_file_that_is_not_in_order"
         "[attribute not understood]",
         complaint="DID NOT RAISE|Regex|match",
     ),
@@ -170,7 +170,7 @@ PIECES = (
             cycles.
         """,
         symptom="A hostile file fails late, with another message or with none.",
-        test="tests/test_serialization.py::test_a_file_that_is_not_in_order[itself]",
+        test="tests/graph/test_files.py::test_a_file_that_is_not_in_order[itself]",
         complaint="Regex|match|DID NOT RAISE",
     ),
     Piece(
@@ -190,7 +190,7 @@ PIECES = (
             temporary file and a rename cost two lines. One needs them on the day of the power cut.
         """,
         symptom="After a crash there is no checkpoint at all.",
-        test="tests/test_found_by_museum.py::test_a_full_disk_leaves_the_old_file",
+        test="tests/found/test_found_by_museum.py::test_a_full_disk_leaves_the_old_file",
         complaint="the old one",
         unseen="The test saved the same bytes again, which look whole when half of them are old.",
     ),

@@ -21,14 +21,15 @@ edit of refnet's own source. The museum plants them one at a time in a copy of t
 one test there. The test has to fail with the mistake and to pass without it, and it has to say the
 right thing. So every piece is also a test of a test.
 
-`pytest tests/test_museum.py` walks through all halls. `python -m tests.museum` writes this page anew.
+`pytest tests/house/test_museum.py` walks through all halls.
+`python -m tests.museum` writes this page anew.
 """
 
 CLOSING = """\
 ## What the museum found
 
 These went uncaught when they were first planted. The tests that catch them now stand in
-`tests/test_found_by_museum.py`.
+`tests/found/test_found_by_museum.py`.
 
 """
 

@@ -16,7 +16,7 @@ PIECES = (
             in a computer. In TensorSlow, a teaching library, softmax(1000) is NaN.
         """,
         symptom="A network trains for a while; then one score passes 89 and every weight is NaN.",
-        test="tests/test_models.py::test_scores_of_ten_thousand_stay_finite"
+        test="tests/models/test_models.py::test_scores_of_ten_thousand_stay_finite"
         "[softmax-categorical_crossentropy-y1]",
         complaint="overflow",
     ),
@@ -33,7 +33,7 @@ PIECES = (
             paper, gives x - max - ln Σ, where nothing ever gets small.
         """,
         symptom="A loss of infinity for a confident, wrong network; its gradient is NaN.",
-        test="tests/test_found_by_museum.py::test_unlikely_classes_have_finite_logarithms[numpy]",
+        test="tests/found/test_found_by_museum.py::test_unlikely_classes_have_finite_logarithms[numpy]",
         complaint="inf|divide by zero",
         unseen="The NumPy tier saw nothing, as a formula is its own reference there.",
     ),
@@ -50,7 +50,7 @@ PIECES = (
             has become confident.
         """,
         symptom="The loss is inf from some epoch on, earlier with a higher learning rate.",
-        test="tests/test_losses.py::test_probabilities_of_a_network_are_traced_back_to_scores"
+        test="tests/losses/test_losses.py::test_probabilities_of_a_network_are_traced_back_to_scores"
         "[categorical_crossentropy-dense]",
         complaint="overflow",
     ),
@@ -68,7 +68,7 @@ PIECES = (
             its fourth digit.
         """,
         symptom="Losses of large scores come in steps of 0.001, and small ones are 0.",
-        test="tests/test_table.py::test_the_reference_is_within_its_own_bound"
+        test="tests/op/test_table.py::test_the_reference_is_within_its_own_bound"
         "[sparse_softmax_cross_entropy-float32]",
         complaint="extreme logits",
     ),
@@ -84,7 +84,7 @@ PIECES = (
             this subtraction. Plots look perfect, since the error is tiny in absolute terms.
         """,
         symptom="Small negative inputs give exactly 0; relative errors of ten million ULP.",
-        test="tests/test_table.py::test_accuracy_against_100_bits[elu-float32]",
+        test="tests/op/test_table.py::test_accuracy_against_100_bits[elu-float32]",
         complaint="ULP at x",
     ),
     Piece(
@@ -99,7 +99,7 @@ PIECES = (
             patch the first half, which shows, and leave the second, which does not.
         """,
         symptom="softplus(-20) is 0, and its logarithm minus infinity.",
-        test="tests/test_table.py::test_accuracy_against_100_bits[softplus-float32]",
+        test="tests/op/test_table.py::test_accuracy_against_100_bits[softplus-float32]",
         complaint="ULP at x",
     ),
     Piece(
@@ -114,7 +114,7 @@ PIECES = (
             answer. The bound of this op allows 4 ULP of the score and saw nothing; the museum did.
         """,
         symptom="The loss of a good classifier drops to exactly 0 and stays there.",
-        test="tests/test_found_by_museum.py::"
+        test="tests/found/test_found_by_museum.py::"
         "test_right_answers_have_a_small_loss_and_not_none[numpy]",
         complaint="Mismatch",
         unseen="No test saw it: the bound of the op allows 4 ULP of the score.",
@@ -131,7 +131,7 @@ PIECES = (
             same polynomial with an exact difference in it. It costs one addition.
         """,
         symptom="Saturated neurons learn with a gradient that is half noise.",
-        test="tests/test_table.py::test_the_reference_is_within_its_own_bound[tanh_vjp-float32]",
+        test="tests/op/test_table.py::test_the_reference_is_within_its_own_bound[tanh_vjp-float32]",
         complaint="wide range|points",
     ),
     Piece(
@@ -148,7 +148,7 @@ PIECES = (
             variance of 0, 8 or -8 that way.
         """,
         symptom="A normalisation divides by the root of a negative number: NaN, on some data only.",
-        test="tests/test_found_by_museum.py::test_the_variance_of_data_far_from_zero[numpy]",
+        test="tests/found/test_found_by_museum.py::test_the_variance_of_data_far_from_zero[numpy]",
         complaint="Not equal",
     ),
     Piece(
@@ -164,7 +164,7 @@ PIECES = (
             told otherwise.
         """,
         symptom="The data held a NaN, and nothing downstream shows it.",
-        test="tests/test_found_by_museum.py::test_nan_is_never_swallowed[relu]",
+        test="tests/found/test_found_by_museum.py::test_nan_is_never_swallowed[relu]",
         complaint="NaN",
         unseen="The NumPy tier saw nothing, as a formula is its own reference there.",
     ),
@@ -181,7 +181,7 @@ PIECES = (
             computes part of its float64 in float32.
         """,
         symptom="Gradient checks that should agree to 10 digits agree to 4.",
-        test="tests/test_tensor.py::test_dtype_of_a_new_tensor[loopback-values5-None-float64]",
+        test="tests/autograd/test_tensor.py::test_dtype_of_a_new_tensor[loopback-values5-None-float64]",
         complaint="float32",
     ),
     Piece(
@@ -195,7 +195,7 @@ PIECES = (
             is what one wants. A picture is an array of bytes. 1/255 as a byte is 0.
         """,
         symptom="The scaled pictures are black, and a loss of them never changes.",
-        test="tests/test_promotion.py::test_examples[scaled-numpy]",
+        test="tests/op/test_promotion.py::test_examples[scaled-numpy]",
         unseen="Tests of types were made of floats, and of integers divided by integers.",
     ),
     Piece(
@@ -210,7 +210,7 @@ PIECES = (
             step of its training rounds towards zero. refnet did this until it was caught.
         """,
         symptom="A weight never moves, whatever the learning rate.",
-        test="tests/test_tensor.py::test_variables_keep_their_type",
+        test="tests/autograd/test_tensor.py::test_variables_keep_their_type",
         complaint="DID NOT RAISE",
     ),
 )

@@ -16,7 +16,7 @@ PIECES = (
             times too long when v is not.
         """,
         symptom="A slow start that people cure with a larger learning rate.",
-        test="tests/test_known_values.py::test_ten_steps_by_hand[numpy-adam-float64]",
+        test="tests/ops/test_known_values.py::test_ten_steps_by_hand[numpy-adam-float64]",
         complaint="Not equal|not equal",
     ),
     Piece(
@@ -31,7 +31,7 @@ PIECES = (
             visible mistake of this hall, and for that the most harmless.
         """,
         symptom="The loss grows from the first step on.",
-        test="tests/test_known_values.py::test_ten_steps_by_hand[numpy-momentum-float64]",
+        test="tests/ops/test_known_values.py::test_ten_steps_by_hand[numpy-momentum-float64]",
         complaint="Not equal|not equal",
     ),
     Piece(
@@ -47,7 +47,7 @@ PIECES = (
             looks alike.
         """,
         symptom="nesterov=True changes nothing.",
-        test="tests/test_known_values.py::test_ten_steps_by_hand[numpy-nesterov-float64]",
+        test="tests/ops/test_known_values.py::test_ten_steps_by_hand[numpy-nesterov-float64]",
         complaint="Not equal|not equal",
     ),
     Piece(
@@ -63,7 +63,7 @@ PIECES = (
             looks.
         """,
         symptom="Results of a paper that cannot be repeated in the other library.",
-        test="tests/test_known_values.py::test_ten_steps_by_hand[numpy-rmsprop-float64]",
+        test="tests/ops/test_known_values.py::test_ten_steps_by_hand[numpy-rmsprop-float64]",
         complaint="Not equal|not equal",
     ),
     Piece(
@@ -80,7 +80,7 @@ PIECES = (
             gaps between them, and gives each weight the moments of a neighbour.
         """,
         symptom="A jolt in the loss after freezing a layer, gone after some hundred steps.",
-        test="tests/test_models.py::test_the_memory_of_an_optimizer_follows_the_weights_that_stay",
+        test="tests/models/test_models.py::test_the_memory_of_an_optimizer_follows_the_weights_that_stay",
         complaint="Not equal|not equal",
     ),
     Piece(
@@ -95,7 +95,7 @@ PIECES = (
             one. At the first step 1 - β⁰ is 0, and Adam divides by it.
         """,
         symptom="NaN after one step, in graphs only; the eager loop is right.",
-        test="tests/test_graph.py::test_minimize_takes_the_steps_of_apply_gradients[<lambda>4]",
+        test="tests/graph/test_graph.py::test_minimize_takes_the_steps_of_apply_gradients[<lambda>4]",
         complaint="ZeroDivisionError|divide by zero",
     ),
     Piece(
@@ -110,7 +110,7 @@ PIECES = (
             what is kept is ten times too large.
         """,
         symptom="Training diverges for small rates; 0.5 works best, mysteriously.",
-        test="tests/test_random.py::test_dropout_drops_its_share_and_keeps_the_mean[0.1]",
+        test="tests/ops/test_random.py::test_dropout_drops_its_share_and_keeps_the_mean[0.1]",
     ),
     Piece(
         id="dropout-mask-of-its-own-gradient",
@@ -126,7 +126,7 @@ PIECES = (
             mask just as random, and the gradient flows through neurons that had been dropped.
         """,
         symptom="Dropout hurts more than it helps.",
-        test="tests/test_random.py::test_dropout_sends_the_gradient_through_the_same_mask[numpy]",
+        test="tests/ops/test_random.py::test_dropout_sends_the_gradient_through_the_same_mask[numpy]",
     ),
     Piece(
         id="layers-of-the-first-floor",
@@ -140,7 +140,7 @@ PIECES = (
             should, so nobody misses them, and the optimizer is never told that they are there.
         """,
         symptom="A block of layers that learns nothing, and a summary that counts 0 parameters.",
-        test="tests/test_nested_layers.py::test_what_inner_layers_have_is_the_layers_own[list]",
+        test="tests/layers/test_nested_layers.py::test_what_inner_layers_have_is_the_layers_own[list]",
     ),
     Piece(
         id="weights-taken-away",
@@ -158,7 +158,7 @@ PIECES = (
             in a callback.
         """,
         symptom="The loss stands still from the first callback on; alone, the model learns.",
-        test="tests/test_shared_layers.py::test_a_callback_that_looks_at_the_code_changes_nothing"
+        test="tests/models/test_shared_layers.py::test_a_callback_that_looks_at_the_code_changes_nothing"
         "[numpy]",
     ),
     Piece(
@@ -173,7 +173,7 @@ PIECES = (
             dropout just trains a smaller network: the same neurons are off at each step.
         """,
         symptom="The training loss is as smooth as without dropout.",
-        test="tests/test_layers.py::test_dropout_draws_another_mask_at_each_call",
+        test="tests/layers/test_layers.py::test_dropout_draws_another_mask_at_each_call",
     ),
     Piece(
         id="two-layers-one-stream",
@@ -187,7 +187,7 @@ PIECES = (
             apart.
         """,
         symptom="Masks in different layers are correlated; nothing else shows.",
-        test="tests/test_layers.py::test_dropouts_of_one_model_differ",
+        test="tests/layers/test_layers.py::test_dropouts_of_one_model_differ",
     ),
     Piece(
         id="stream-reused",
@@ -202,7 +202,7 @@ PIECES = (
             order.
         """,
         symptom="Neurons that ought to differ stay identical for the whole training.",
-        test="tests/test_models.py::"
+        test="tests/models/test_models.py::"
         "test_shuffle_takes_each_example_once_in_another_order_each_epoch",
     ),
     Piece(
@@ -217,7 +217,7 @@ PIECES = (
             long run all are seen. Accuracy suffers a little, and one adds epochs.
         """,
         symptom="An epoch that is not one.",
-        test="tests/test_models.py::"
+        test="tests/models/test_models.py::"
         "test_shuffle_takes_each_example_once_in_another_order_each_epoch",
         complaint="Not equal|not equal",
     ),
@@ -233,7 +233,7 @@ PIECES = (
             classes are, which on unbalanced data gives a respectable accuracy.
         """,
         symptom="Accuracy stays at the share of the largest class.",
-        test="tests/test_models.py::test_it_learns",
+        test="tests/models/test_models.py::test_it_learns",
     ),
     Piece(
         id="last-batch-dropped",
@@ -248,7 +248,7 @@ PIECES = (
             is that of a part.
         """,
         symptom="Predictions come back fewer than inputs went in.",
-        test="tests/test_models.py::test_evaluate_and_predict_do_not_depend_on_batches[7]",
+        test="tests/models/test_models.py::test_evaluate_and_predict_do_not_depend_on_batches[7]",
         complaint="rtol|shapes|broadcast|concatenate|Not equal",
     ),
     Piece(
@@ -263,7 +263,7 @@ PIECES = (
             and its divisor is not; leaving both unweighted is the quieter form of it.
         """,
         symptom="The same model scores differently with another batch_size.",
-        test="tests/test_metrics.py::test_batches_count_by_their_size",
+        test="tests/metrics/test_metrics.py::test_batches_count_by_their_size",
     ),
     Piece(
         id="penalty-forgotten-in-the-step",
@@ -279,7 +279,7 @@ PIECES = (
             smaller.
         """,
         symptom="A regularizer of any strength has no effect.",
-        test="tests/test_models.py::test_penalties_add_to_the_loss",
+        test="tests/models/test_models.py::test_penalties_add_to_the_loss",
     ),
     Piece(
         id="labels-broadcast-into-a-matrix",
@@ -294,7 +294,7 @@ PIECES = (
             prediction towards the mean of all labels.
         """,
         symptom="A regression learns the mean of its targets; the loss of a perfect one is not 0.",
-        test="tests/test_pairing.py::test_functions[losses-poisson-tensors]",
+        test="tests/losses/test_pairing.py::test_functions[losses-poisson-tensors]",
         unseen="Tests gave targets in the shape of the predictions, as one who knows does.",
     ),
     Piece(
@@ -310,7 +310,7 @@ PIECES = (
             frequent mistake with cross-entropies, as it still learns.
         """,
         symptom="With ten classes the loss stops at about 1.46, at 100 % accuracy.",
-        test="tests/test_losses.py::test_scores_give_what_probabilities_give"
+        test="tests/losses/test_losses.py::test_scores_give_what_probabilities_give"
         "[sparse_categorical_crossentropy]",
         complaint="Not equal|not equal",
     ),
@@ -326,7 +326,7 @@ PIECES = (
             mean is then too large by the number of outputs, and so is the gradient.
         """,
         symptom="The learning rate has to be retuned whenever the number of outputs changes.",
-        test="tests/test_table.py::test_gradient_agrees_with_central_differences[mean]",
+        test="tests/op/test_table.py::test_gradient_agrees_with_central_differences[mean]",
         complaint="by differences",
     ),
     Piece(
@@ -341,7 +341,7 @@ PIECES = (
             mean over it hides even that.
         """,
         symptom="An accuracy that jumps about and does not go with the loss.",
-        test="tests/test_metrics.py::test_known_values[categorical_accuracy-y_true1-y_pred1-0.5]",
+        test="tests/metrics/test_metrics.py::test_known_values[categorical_accuracy-y_true1-y_pred1-0.5]",
     ),
     Piece(
         id="label-one-too-large",
@@ -355,7 +355,7 @@ PIECES = (
             what lies there. A check that is off by one lets exactly this case through.
         """,
         symptom="NumPy names an index nobody wrote; a kernel's loss is whatever lies behind the logits.",
-        test="tests/test_found_by_mutants.py::test_labels_that_are_no_class[labels1]",
+        test="tests/found/test_found_by_mutants.py::test_labels_that_are_no_class[labels1]",
         complaint="IndexError",
     ),
     Piece(
@@ -370,7 +370,7 @@ PIECES = (
             unlabelled examples then count as the last class.
         """,
         symptom="The last class is predicted far too often.",
-        test="tests/test_found_by_mutants.py::test_labels_that_are_no_class[labels0]",
+        test="tests/found/test_found_by_mutants.py::test_labels_that_are_no_class[labels0]",
         complaint="DID NOT RAISE",
     ),
     Piece(

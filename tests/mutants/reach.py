@@ -75,7 +75,7 @@ def nearest(
     if not near:  # it runs as a module is imported
         near = {test: seconds for test, (seconds, _) in reach.items()}
     order = {name: place for place, name in enumerate(test_files)}
-    place = lambda test: order.get(os.path.basename(test.partition("::")[0]), len(order))  # noqa: E731
+    place = lambda test: order.get(test.partition("::")[0].removeprefix("tests/"), len(order))  # noqa: E731
     chosen, total = {}, 0.0
     for test in sorted(near, key=lambda test: (place(test) >= near_files, near[test])):
         total += near[test]

@@ -123,5 +123,5 @@ def _commit() -> str:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    changed = git("status", "--porcelain", "refnet", "refnet_triton", "tests/*.py")
+    changed = git("status", "--porcelain", "refnet", "refnet_triton", "tests")
     return (git("rev-parse", "--short", "HEAD") or "unknown") + " and changes since" * bool(changed)

@@ -36,84 +36,121 @@ MEMORY = 24 << 30  # bytes of addresses
 
 #: tests that go op by op: of these only the ones of the ops concerned
 BY_OP = {
-    "refnet": ("test_table.py", "test_twins.py", "test_shapes.py"),
-    "refnet_triton": ("test_twins.py",),
+    "refnet": ("op/test_table.py", "ops/test_twins.py", "op/test_shapes.py"),
+    "refnet_triton": ("ops/test_twins.py",),
 }
 #: tests of one file of ops
 BY_FILE = {
-    "activations": ("test_known_values.py",),
+    "activations": ("ops/test_known_values.py",),
     "comparisons": (),
     "elementwise": (),
-    "indexing": ("test_errors.py", "test_indexing.py"),
-    "losses": ("test_known_values.py", "test_losses.py"),
-    "matmul": ("test_known_values.py", "test_errors.py", "test_layers.py"),
-    "optimizers": ("test_known_values.py", "test_optimizers.py"),
-    "random": ("test_random.py",),
+    "indexing": ("test_errors.py", "autograd/test_indexing.py"),
+    "losses": ("ops/test_known_values.py", "losses/test_losses.py"),
+    "matmul": ("ops/test_known_values.py", "test_errors.py", "layers/test_layers.py"),
+    "optimizers": ("ops/test_known_values.py", "optimizers/test_optimizers.py"),
+    "random": ("ops/test_random.py",),
     "reductions": ("test_errors.py",),
-    "shape": ("test_errors.py", "test_tensor.py"),
-    "softmax": ("test_known_values.py",),
+    "shape": ("test_errors.py", "autograd/test_tensor.py"),
+    "softmax": ("ops/test_known_values.py",),
 }
 #: tests of the folders and files above the ops, the nearest first
 ABOVE = {
     "autograd/backpropagation": (
-        *("test_tensor.py", "test_graph.py", "test_session.py", "test_reading.py"),
+        *(
+            "autograd/test_tensor.py",
+            "graph/test_graph.py",
+            "graph/test_session.py",
+            "autograd/test_reading.py",
+        ),
     ),
     "autograd/operators": (
-        *("test_calls.py", "test_tensor.py", "test_indexing.py", "test_creation.py"),
+        *(
+            "op/test_calls.py",
+            "autograd/test_tensor.py",
+            "autograd/test_indexing.py",
+            "autograd/test_creation.py",
+        ),
     ),
     "autograd/tensor": (
-        *("test_tensor.py", "test_creation.py", "test_session.py", "test_promotion.py"),
+        *(
+            "autograd/test_tensor.py",
+            "autograd/test_creation.py",
+            "graph/test_session.py",
+            "op/test_promotion.py",
+        ),
     ),
-    "autograd/variable": ("test_tensor.py", "test_session.py", "test_reading.py"),
-    "layers": ("test_layers.py", "test_models.py", "test_nested_layers.py", "test_settings.py"),
-    "losses": ("test_losses.py", "test_pairing.py", "test_models.py"),
-    "metrics": ("test_metrics.py", "test_pairing.py", "test_models.py"),
-    "models": ("test_models.py", "test_callbacks.py", "test_shared_layers.py", "test_settings.py"),
-    "optimizers/parameters": ("test_shared_layers.py", "test_models.py", "test_optimizers.py"),
-    "training": ("test_models.py", "test_callbacks.py", "test_settings.py"),
+    "autograd/variable": (
+        "autograd/test_tensor.py",
+        "graph/test_session.py",
+        "autograd/test_reading.py",
+    ),
+    "layers": (
+        "layers/test_layers.py",
+        "models/test_models.py",
+        "layers/test_nested_layers.py",
+        "training/test_settings.py",
+    ),
+    "losses": ("losses/test_losses.py", "losses/test_pairing.py", "models/test_models.py"),
+    "metrics": ("metrics/test_metrics.py", "losses/test_pairing.py", "models/test_models.py"),
+    "models": (
+        "models/test_models.py",
+        "callbacks/test_callbacks.py",
+        "models/test_shared_layers.py",
+        "training/test_settings.py",
+    ),
+    "optimizers/parameters": (
+        "models/test_shared_layers.py",
+        "models/test_models.py",
+        "optimizers/test_optimizers.py",
+    ),
+    "training": (
+        "models/test_models.py",
+        "callbacks/test_callbacks.py",
+        "training/test_settings.py",
+    ),
 }
 #: of all that stands above the ops: what was wrong once
 ABOVE_NEXT = (
-    "test_found_above.py",
-    "test_found_by_mutants_above.py",
-    "test_options.py",
-    "test_advice.py",
+    "found/test_found_above.py",
+    "found/test_found_by_mutants_above.py",
+    "training/test_options.py",
+    "models/test_advice.py",
 )
 #: for what is still alive above the ops
 ABOVE_LAST = (
-    "test_layers.py",
-    "test_losses.py",
-    "test_metrics.py",
-    "test_calls.py",
-    "test_creation.py",
-    "test_dtypes.py",
-    "test_elsewhere.py",
+    "layers/test_layers.py",
+    "losses/test_losses.py",
+    "metrics/test_metrics.py",
+    "op/test_calls.py",
+    "autograd/test_creation.py",
+    "base/test_dtypes.py",
+    "base/test_elsewhere.py",
     "test_errors.py",
-    "test_known_values.py",
-    "test_numpy_functions.py",
-    "test_optimizers.py",
-    "test_trainings.py",
-    "test_promotion.py",
-    "test_settings.py",
-    "test_nested_layers.py",
-    "test_reading.py",
-    "test_pairing.py",
-    "test_session.py",
-    "test_overlap.py",
-    "test_backends.py",
-    "test_shared_layers.py",
-    "test_callbacks.py",
-    "test_serialization.py",
-    "test_graph.py",
+    "ops/test_known_values.py",
+    "autograd/test_numpy_functions.py",
+    "optimizers/test_optimizers.py",
+    "training/test_trainings.py",
+    "op/test_promotion.py",
+    "training/test_settings.py",
+    "layers/test_nested_layers.py",
+    "autograd/test_reading.py",
+    "losses/test_pairing.py",
+    "graph/test_session.py",
+    "backend/test_overlap.py",
+    "backend/test_backends.py",
+    "models/test_shared_layers.py",
+    "callbacks/test_callbacks.py",
+    "graph/test_files.py",
+    "graph/test_graph.py",
 )
 #: for what is still alive
 LAST = (
-    "test_completeness.py",
+    "house/test_completeness.py",
     "test_errors.py",
-    "test_layers.py",
-    "test_found_by_mutants.py",
-    "test_found_by_museum.py",
-    "test_addresses.py",
+    "layers/test_layers.py",
+    "found/test_found_by_mutants.py",
+    "found/test_found_by_museum.py",
+    "refnet_triton/ops/test_addresses.py",
 )
 
 
@@ -164,6 +201,11 @@ def above(path: str) -> str:
     return next(parts, "") if side == "refnet" else ""
 
 
+def _name(test: str) -> str:
+    """The file of a test, seen from the folder of all tests."""
+    return test.partition("::")[0].removeprefix("tests/")
+
+
 class Chosen:
     """A pytest plugin: of the tests that go op by op, those of some ops; the others as they are.
 
@@ -196,7 +238,7 @@ class Chosen:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         if hasattr(parameters.get("op"), "formula"):
             return parameters["op"].name in self.ops
-        if Path(item.fspath).name in ("test_table.py", "test_shapes.py", "test_twins.py"):
+        if _name(item.nodeid) in (*BY_OP["refnet"],):
             return parameters.get("name") in self.ops
         return True
 
@@ -230,7 +272,7 @@ class Instead(importlib.abc.MetaPathFinder):
 def warm_up() -> None:
     """Import what takes long and does not depend on refnet."""
     os.environ.update(OMP_NUM_THREADS="1", TRITON_INTERPRET="1", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    sys.path.insert(0, str(ROOT))
     for name in ("mpmath", "torch", "triton", "triton.language", "triton.runtime.interpreter"):
         if importlib.util.find_spec(name.partition(".")[0]):
             importlib.import_module(name)
@@ -350,7 +392,7 @@ def _run(path: str, mutant: Mutant | None, log: Path) -> int:
         ops, files = None, [*dict.fromkeys((*first, *ABOVE_LAST))]
         if mutant:
             near = nearest(reach, ROOT / path, mutant.line, files, len(first))
-            files = [*dict.fromkeys(Path(test.partition("::")[0]).name for test in near)]
+            files = [*dict.fromkeys(_name(test) for test in near)]
         groups = [(name,) for name in files]
     else:
         ops = (
