@@ -17,6 +17,7 @@ import numpy as np
 from refnet import config, ops
 from refnet.base.arguments import Number, optional_seed
 from refnet.base.names import look_up, snake_case
+from refnet.base.objects import Configured
 from refnet.random import next_key
 
 Array = np.ndarray[Any, Any]
@@ -32,7 +33,7 @@ def fans(shape: Shape) -> tuple[int, int]:
     return window * shape[-2], window * shape[-1]
 
 
-class Initializer:
+class Initializer(Configured):
     """Draws the first values of a weight: ``initializer(shape)`` is a NumPy array."""
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Array:

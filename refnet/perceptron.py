@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from refnet.base.objects import Configured
 from refnet.errors import ArgumentError, DataError, NotReadyError, ShapeError
 from refnet.ops.activations import binary_step
 from refnet.random import next_key
@@ -20,7 +21,7 @@ from refnet.training.data import examples
 Array = np.ndarray[Any, Any]
 
 
-class Perceptron:
+class Perceptron(Configured):
     r"""y = step(x · w + b): 1 if the weighted sum x · w crosses the threshold -b, else 0
 
     Rosenblatt's rule takes the examples one after the other. Where the answer y is right, nothing

@@ -7,10 +7,11 @@ from typing import Any
 
 from refnet.base.arguments import Number
 from refnet.base.names import look_up
+from refnet.base.objects import Configured
 from refnet.ops import TABLE
 
 
-class L1L2:
+class L1L2(Configured):
     r"""l1 · Σ|w| + l2 · Σw²
 
     The first term pulls every weight to zero with the same force (many become zero), the second in

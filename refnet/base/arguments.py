@@ -135,3 +135,4 @@ class Named(Checked):
 
     def __init__(self, get: Callable[[Any], Any], fixed: bool = False) -> None:
         super().__init__(lambda what, value: get(value), fixed)
+        self.get = get

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from refnet.base.arguments import number, truth
+from refnet.base.objects import Configured, arguments_of, is_object, made
 from refnet.errors import ArgumentError, UnknownNameError, unknown_name
 
 _used: Counter[str] = Counter()
@@ -68,7 +69,7 @@ def _options(function: Callable[..., Any]) -> dict[str, Any]:
     return {p.name: p.default for p in parameters[2:]}
 
 
-class WithOptions:
+class WithOptions(Configured):
     """A loss or a metric around a function, whose options are attributes: loss.label_smoothing."""
 
     function: ClassVar[Callable[..., Any]]
@@ -100,6 +101,10 @@ class WithOptions:
                 f"got {found!r}"
             )
         return found
+
+    @classmethod
+    def _arguments(cls) -> list[str]:
+        return [*arguments_of(cls), *options_of(cls)]
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -147,8 +152,16 @@ def unique_name(kind: str) -> str:
 def look_up(kind: str, identifier: Any, known: Mapping[str, Any]) -> Any:
     """What an identifier stands for: a name in `known`, or the object itself. None stays None.
 
-    A class is instantiated with its defaults.
+    A class is instantiated with its defaults; an object may be given as data (`refnet.base.objects`).
     """
+    if is_object(identifier):
+        name = identifier["class_name"]
+        found = known.get(snake_case(name))
+        if not isinstance(found, type):
+            raise unknown_name(
+                kind, name, [k.__name__ for k in known.values() if isinstance(k, type)]
+            )
+        return made(found, identifier["config"], {})
     if isinstance(identifier, str):
         found = known.get(identifier, known.get(snake_case(identifier)))
         if found is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from refnet.base.objects import Configured
 from refnet.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 Logs = dict[str, float]
 
 
-class Callback:
+class Callback(Configured):
     """Override any hook. `logs` holds the loss and the metrics so far; `self.model` is the model.
 
     Setting ``self.model.stop_training = True`` ends training after the current epoch, or

@@ -44,6 +44,7 @@ class EarlyStopping(Callback):
         self.monitor = monitor
         self.min_delta = abs(number("EarlyStopping: min_delta", min_delta))
         self.patience = whole_number("EarlyStopping: patience", patience, least=0)
+        self.mode = mode
         self.sign = 1 if mode == "max" or (mode == "auto" and "acc" in monitor) else -1
         self.restore_best_weights = truth(
             "EarlyStopping: restore_best_weights", restore_best_weights

@@ -22,6 +22,7 @@ class Input(Layer):
     def __init__(self, shape: Sequence[int], name: str | None = None) -> None:
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         super().__init__(name=name, input_shape=shape)
+        self.shape = shape
         if not all(n is None or (isinstance(n, int) and n >= 0) for n in shape):
             raise ArgumentError(f"Input {self.name!r}: shape is a tuple of lengths, got {shape}")
         self.built = True

@@ -19,6 +19,7 @@ from refnet.base.arguments import truth
 from refnet.base.dtypes import castable
 from refnet.base.elsewhere import Explained
 from refnet.base.names import snake_case, unique_name
+from refnet.base.objects import Configured
 from refnet.errors import ArgumentError, DTypeError, NotReadyError, RefnetError, ShapeError
 
 Shape = tuple[int | None, ...]
@@ -26,7 +27,7 @@ Shape = tuple[int | None, ...]
 building = threading.RLock()
 
 
-class Layer(Explained):
+class Layer(Explained, Configured):
     """A function with weights.
 
     A subclass overrides `make_weights` (for an input shape), `call` (compute the output) and
@@ -58,6 +59,7 @@ class Layer(Explained):
                 f"{self.name}: input_shape is a tuple, ({input_shape},) for one axis"
             )
         self.input_shape: Shape | None = None if input_shape is None else (None, *input_shape)
+        self._first = input_shape is not None
         self._weights: list[Variable] = []
         self._state: list[Variable] = []
         self._penalties: list[tuple[regularizers.Regularizer, Variable]] = []
@@ -275,6 +277,15 @@ class Layer(Explained):
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Overwrite the weights with arrays of the same shapes, in the order of `get_weights`."""
         assign_all(f"{type(self).__name__} {self.name!r}", self.weights, weights)
+
+    def get_config(self) -> dict[str, Any]:
+        """What the layer was made with, as data; an input shape if it was given one. No weights."""
+        return super().get_config()
+
+    def _written(self, name: str) -> Any:
+        if name == "input_shape":
+            return [*(self.input_shape or ())[1:]] if self._first else None
+        return super()._written(name)
 
     def count_params(self) -> int:
         """How many numbers the weights hold."""

@@ -48,3 +48,7 @@ class Flatten(Reshape):
 
     def __init__(self, **common: Any) -> None:
         super().__init__((-1,), **common)
+
+    @classmethod
+    def _arguments(cls) -> list[str]:
+        return [name for name in super()._arguments() if name != "target_shape"]

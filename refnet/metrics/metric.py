@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from refnet.base.names import WithOptions, class_after, snake_case
+from refnet.base.objects import Configured
 from refnet.losses import pairing
 from refnet.op.shapes import Shape
 from refnet.ops import TABLE
@@ -16,7 +17,7 @@ from refnet.ops import TABLE
 Function = Callable[..., Any]
 
 
-class Mean:
+class Mean(Configured):
     """The running mean of numbers, each with a weight."""
 
     def __init__(self, name: str = "mean") -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from refnet import backend as backends
-from refnet import config, optimizers
+from refnet import config, layers, optimizers
 from refnet import losses as criteria
 from refnet import metrics as measures
 from refnet.autograd.context import outside_graphs, recording
@@ -18,6 +18,7 @@ from refnet.autograd.tensor import Tensor, tensor
 from refnet.autograd.variable import Variable
 from refnet.base.arguments import truth, whole_number
 from refnet.base.names import called
+from refnet.base.objects import is_object, written
 from refnet.callbacks import Callback, Callbacks, History, Logs, loudness, progress
 from refnet.errors import ArgumentError, BackendError, DataError, NotReadyError, unknown_name
 from refnet.graph.graph import Graph, placeholder
@@ -215,6 +216,22 @@ class Sequential(Layer):
             if layer.name == name:
                 return layer
         raise unknown_name("layer", name, [layer.name for layer in self.layers])
+
+    def get_config(self) -> dict[str, Any]:
+        """The layers as data, without weights and without what `compile` was given."""
+        return {"name": self.name, "layers": [written(self.name, layer) for layer in self.layers]}
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """A model of the same layers, not compiled. `custom_objects` maps names to layers of yours."""
+        known = {kind.__name__: kind for kind in vars(layers).values() if isinstance(kind, type)}
+        known |= {"Sequential": Sequential, **(custom_objects or {})}
+        for layer in config.get("layers", ()):
+            if is_object(layer) and layer["class_name"] not in known:
+                raise unknown_name("layer", layer["class_name"], known)
+        return super().from_config(config, known)
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print the layers, their output shapes and how many parameters each has."""

@@ -18,8 +18,9 @@ def get(identifier: str | Optimizer) -> Optimizer:
     """The optimizer of this name, with Keras' defaults; an optimizer is returned as it is."""
     if isinstance(identifier, Optimizer):
         return identifier
-    name = identifier.lower() if isinstance(identifier, str) else identifier
-    found = look_up("optimizer", name if name in OPTIMIZERS else identifier, OPTIMIZERS)
+    if isinstance(identifier, str) and identifier.lower() in OPTIMIZERS:
+        identifier = identifier.lower()
+    found = look_up("optimizer", identifier, OPTIMIZERS)
     if not isinstance(found, Optimizer):
         raise ArgumentError(f"optimizer is a name or an Optimizer, got {identifier!r}")
     return found

@@ -15,6 +15,7 @@ from refnet.autograd.variable import Variable
 from refnet.base.arguments import Number, number
 from refnet.base.elsewhere import Explained, explained
 from refnet.base.names import snake_case
+from refnet.base.objects import Configured
 from refnet.errors import (
     ArgumentError,
     BackendError,
@@ -43,7 +44,7 @@ class Coefficient(Number):
         return attributes
 
 
-class Optimizer(Explained):
+class Optimizer(Explained, Configured):
     """Follow gradients downhill with an update rule of `refnet.ops.optimizers`.
 
     A subclass says which op is its rule and with which attributes. The op's own row says the rest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from refnet.base.arguments import number, truth
 from refnet.errors import ArgumentError
 from refnet.ops import TABLE
@@ -32,6 +34,15 @@ class SGD(Optimizer):
             self.momentum = momentum
         else:
             super().__init__(learning_rate, TABLE["sgd"], name)
+
+    def get_config(self) -> dict[str, Any]:
+        """What it was made with: without a momentum, the rule keeps none."""
+        return {
+            "learning_rate": self.learning_rate,
+            "momentum": self.attributes.get("momentum", 0.0),
+            "nesterov": self.rule.name == "nesterov",
+            "name": self.name,
+        }
 
 
 class RMSprop(Optimizer):

@@ -1,0 +1,139 @@
+"""Objects as data: what an object was made with, as a dict that JSON can hold, and the object again.
+
+The names are Keras': ``layer.get_config()`` is a dict, ``Dense.from_config(config)`` another layer of
+the same kind. An object within an object is ``{"class_name": "L2", "config": {"l2": 0.01}}``, a function
+that has a name is its name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from refnet.errors import ArgumentError, UnknownNameError
+
+PLAIN = (bool, int, float, str, type(None))
+
+
+class Configured:
+    """An object that can be written down: each argument of `__init__` is an attribute of that name.
+
+    >>> class Spring(Configured):
+    ...     def __init__(self, stiffness=1.0):
+    ...         self.stiffness = stiffness
+    >>> Spring(2.0).get_config()
+    {'stiffness': 2.0}
+    >>> Spring.from_config({"stiffness": 3.0}).stiffness
+    3.0
+    """
+
+    __slots__ = ()
+
+    def get_config(self) -> dict[str, Any]:
+        """What the object was made with, or was set to since, by argument: numbers, text, lists, dicts.
+
+        ArgumentError for what cannot be written down, such as a function of one's own.
+        """
+        return {name: self._written(name) for name in self._arguments()}
+
+    def _written(self, name: str) -> Any:
+        what = f"{type(self).__name__}: {name}"
+        try:
+            value = getattr(self, name)
+        except AttributeError:
+            raise ArgumentError(
+                f"{what} is an argument and no attribute, so nobody knows what it was: keep it as "
+                f"self.{name}, or write a get_config()"
+            ) from None
+        return written(what, value, getattr(getattr(type(self), name, None), "get", None))
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """An object made with what `get_config` wrote. `custom_objects` maps names to classes of yours.
+
+        ArgumentError for arguments that the class does not take.
+        """
+        if not isinstance(config, Mapping):
+            raise ArgumentError(f"{cls.__name__}.from_config takes a dict, got {config!r}")
+        known = cls._arguments()
+        for name in config:
+            if name not in known:
+                raise ArgumentError(
+                    f"{cls.__name__}.from_config: {name!r} is no argument; there is: {', '.join(known)}"
+                )
+        return cls(**{name: read(value, custom_objects or {}) for name, value in config.items()})
+
+    @classmethod
+    def _arguments(cls) -> list[str]:
+        return arguments_of(cls)
+
+
+def arguments_of(kind: type) -> list[str]:
+    """What a class takes by name: of its `__init__`, and of that of its base where ``**`` passes on."""
+    names: dict[str, None] = {}
+    for c in kind.__mro__:
+        if "__init__" in vars(c):
+            parameters = [*inspect.signature(vars(c)["__init__"]).parameters.values()][1:]
+            passes_on = any(p.kind is p.VAR_KEYWORD for p in parameters)
+            names |= {
+                p.name: None for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+            }
+            if not passes_on:
+                break
+    return [*names]
+
+
+def written(what: str, value: Any, get: Callable[[Any], Any] | None = None) -> Any:
+    """A value as data. `get`, if there is one, finds a function by its name."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, PLAIN):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [written(what, part, get) for part in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: written(what, part, get) for key, part in value.items()}
+    if hasattr(type(value), "get_config"):
+        return {"class_name": type(value).__name__, "config": value.get_config()}
+    name = getattr(value, "__name__", "")
+    if get is not None and name and _finds(get, name) is value:
+        return name
+    raise ArgumentError(
+        f"{what} is {value!r}, which cannot be written down: numbers, text, lists, dicts, functions with "
+        "a name here and objects with a get_config() can"
+    )
+
+
+def _finds(get: Callable[[Any], Any], name: str) -> Any:
+    try:
+        return get(name)
+    except (ArgumentError, UnknownNameError):
+        return None
+
+
+def read(value: Any, classes: Mapping[str, Any]) -> Any:
+    """Data as a value: objects whose class is among `classes` are made, also within lists and dicts."""
+    if isinstance(value, (list, tuple)):
+        return [read(part, classes) for part in value]
+    if not isinstance(value, Mapping):
+        return value
+    if is_object(value) and value["class_name"] in classes:
+        return made(classes[value["class_name"]], value["config"], classes)
+    return {key: read(part, classes) for key, part in value.items()}
+
+
+def is_object(value: Any) -> bool:
+    """Whether this is an object as data."""
+    return isinstance(value, Mapping) and {*value} == {"class_name", "config"}
+
+
+def made(kind: Any, config: Mapping[str, Any], custom_objects: Mapping[str, Any]) -> Any:
+    """An object of a class, whose `from_config` may be of yours and take the config alone."""
+    if "custom_objects" in inspect.signature(kind.from_config).parameters:
+        return kind.from_config(config, custom_objects=custom_objects)
+    return kind.from_config(config)
