@@ -12,7 +12,7 @@ An op is a named pure function on arrays, with its gradient written directly bel
 
 What proves it stands at the end of the file: what it is tried on, and how wrong it may be::
 
-    sigmoid.proof(unary, ulp(4), vjp=ulp(4))
+    sigmoid.proof(unary, ulp(4), vjp=ulp(4), known={0.0: 0.5})
 
 The decorator reads the rest off the function itself. **A parameter without a default is data** (an
 array that gradients may flow to); **a parameter with a default is an attribute** (fixed when the op
@@ -70,6 +70,10 @@ class Op:
         The inputs to try, and the bound on the error that every backend has to hold.
     kinks
         Where the derivative jumps, and the one-sided rule the gradient follows there.
+    known
+        Results that are known from elsewhere, ``{x: y}``; empty where none are. For several inputs x
+        is a tuple of them all, ``{(a, b): y}``, for several results y is one of those, or the first
+        alone. A tuple in place of a number is an array: ``{((1.0, 2.0), (3.0, 4.0)): 11.0}``.
     flops
         Arithmetic operations as a function of the inputs, for ops that compute more than they
         read (products); None for ops whose cost is the bytes they move.
@@ -118,6 +122,7 @@ class Op:
         self.shares = self.views + self.writes
         self.error: Bound | None = None
         self.kinks: tuple[Kink, ...] = ()
+        self.known: Mapping[Any, Any] = {}
         self.flops: Function | None = None
         self._cases: Cases | Callable[[], Cases] | None = None
         self.shape_of = tuple(shape_of.split())
@@ -187,12 +192,14 @@ class Op:
         kinks: Sequence[Kink] = (),
         flops: Function | None = None,
         vjp_flops: Function | None = None,
+        known: Mapping[Any, Any] | None = None,
     ) -> None:
         """Say what the op is tried on, and how wrong it and its gradient may be.
 
         `vjp` is the bound of the gradient, the same as the op's if not given. A function that makes
-        the cases is called when they are first asked for.
+        the cases is called when they are first asked for. `known` are results from elsewhere, if any.
         """
+        self.known = dict(known or {})
         self._cases, self.error, self.kinks, self.flops = cases, error, tuple(kinks), flops
         if self.gradient is not None:
             self.gradient.error, self.gradient.flops = vjp or error, vjp_flops

@@ -280,16 +280,27 @@ from refnet.ops.reductions import summed_to_inputs
 from refnet.proof.bounds import exact, ulp
 from refnet.proof.cases import MANY, TALL, constant, large, normal, unary
 
-identity.proof(unary, exact())
-binary_step.proof(unary, exact())
-sigmoid.proof(unary, ulp(4), vjp=ulp(3, of=lambda g, y: (np.abs(g * y),)))
-tanh.proof(unary, ulp(2.5), vjp=ulp(3))
-relu.proof(unary, exact(), kinks=[Kink((0.0,), "left")])
+identity.proof(unary, exact(), known={-2.0: -2.0, 0.0: 0.0, 1.0: 1.0})
+binary_step.proof(unary, exact(), known={-0.5: 0.0, 0.0: 1.0, 2.0: 1.0})
+sigmoid.proof(
+    unary,
+    ulp(4),
+    vjp=ulp(3, of=lambda g, y: (np.abs(g * y),)),
+    known={-2.0: 0.11920292202211755594, 0.0: 0.5, 1.0: 0.73105857863000487925},
+)
+tanh.proof(
+    unary,
+    ulp(2.5),
+    vjp=ulp(3),
+    known={-2.0: -0.96402758007581688395, 0.0: 0.0, 1.0: 0.76159415595576488812},
+)
+relu.proof(unary, exact(), kinks=[Kink((0.0,), "left")], known={-2.0: 0.0, 0.0: 0.0, 1.5: 1.5})
 leaky_relu.proof(
     lambda: unary(variants=({"negative_slope": 0.3},)),
     ulp(1.5),
     vjp=ulp(1.5),
     kinks=[Kink((0.0,), "left")],
+    known={-2.0: -0.2, 0.0: 0.0, 1.5: 1.5},
 )
 
 
@@ -333,8 +344,15 @@ elu.proof(
     ulp(2.5, of=_elu_terms),
     vjp=ulp(3, of=lambda g, y, alpha=1.0: np.abs(g) * np.maximum(1, np.abs(alpha))),
     kinks=[Kink((0.0,), "right"), Kink((0.0,), "right", {"alpha": 1.5})],
+    known={-2.0: -0.86466471676338730811, 0.0: 0.0, 1.5: 1.5},
 )
-selu.proof(unary, ulp(4), vjp=ulp(3, of=lambda g, y: 2 * np.abs(g)), kinks=[Kink((0.0,), "right")])
+selu.proof(
+    unary,
+    ulp(4),
+    vjp=ulp(3, of=lambda g, y: 2 * np.abs(g)),
+    kinks=[Kink((0.0,), "right")],
+    known={-2.0: -1.5201664685956949676, 0.0: 0.0, 1.0: 1.0507009873554805},
+)
 
 
 def _times_x(factor):
@@ -347,21 +365,38 @@ def _swish_terms(g, x):
     return np.abs(g) * np.maximum(sigmoid(x), 2.0**-126) * (1 + np.abs(x))
 
 
-swish.proof(unary, ulp(5, of=_times_x(sigmoid)), vjp=ulp(6, of=_swish_terms))
+swish.proof(
+    unary,
+    ulp(5, of=_times_x(sigmoid)),
+    vjp=ulp(6, of=_swish_terms),
+    known={-2.0: -0.23840584404423511188, 0.0: 0.0, 1.0: 0.73105857863000487925},
+)
 gelu.proof(
     lambda: unary(variants=({"approximate": True},)),
     ulp(4, of=lambda x, approximate=False: np.abs(x)),
     vjp=ulp(8, of=lambda g, x, approximate=False: np.abs(g) * (1 + np.abs(x))),
+    known={-2.0: -0.045500263896358414401, 0.0: 0.0, 1.0: 0.84134474606854294859},
 )
-softplus.proof(unary, ulp(2.5), vjp=ulp(5))
-softsign.proof(unary, ulp(2), vjp=ulp(4))
+softplus.proof(
+    unary,
+    ulp(2.5),
+    vjp=ulp(5),
+    known={-2.0: 0.12692801104297249644, 0.0: math.log(2), 1.0: 1.313261687518222834},
+)
+softsign.proof(unary, ulp(2), vjp=ulp(4), known={-2.0: -2 / 3, 0.0: 0.0, 1.0: 0.5})
 hard_sigmoid.proof(
     unary,
     ulp(2, of=lambda x: np.maximum(np.clip(x / 6 + 0.5, 0, 1), np.abs(np.clip(x, -3, 3)) / 6)),
     vjp=ulp(1),
     kinks=[Kink((-3.0,), "left"), Kink((3.0,), "right")],
+    known={-3.0: 0.0, -2.0: 1 / 6, 0.0: 0.5, 3.0: 1.0, 9.0: 1.0},
 )
-relu6.proof(unary, exact(), kinks=[Kink((0.0,), "left"), Kink((6.0,), "right")])
+relu6.proof(
+    unary,
+    exact(),
+    kinks=[Kink((0.0,), "left"), Kink((6.0,), "right")],
+    known={-2.0: 0.0, 1.5: 1.5, 7.0: 6.0},
+)
 
 
 def _mish_terms(g, x):
@@ -369,5 +404,12 @@ def _mish_terms(g, x):
     return np.abs(g) * np.maximum(sigmoid(x), 2.0**-126) * (1 + np.abs(x))
 
 
-mish.proof(unary, ulp(4, of=_times_x(lambda x: np.tanh(softplus(x)))), vjp=ulp(10, of=_mish_terms))
-exponential.proof(unary, ulp(3), vjp=ulp(0.5))
+mish.proof(
+    unary,
+    ulp(4, of=_times_x(lambda x: np.tanh(softplus(x)))),
+    vjp=ulp(10, of=_mish_terms),
+    known={-2.0: -0.25250148269570886364, 0.0: 0.0, 1.0: 0.86509838826731034612},
+)
+exponential.proof(
+    unary, ulp(3), vjp=ulp(0.5), known={-2.0: 0.13533528323661269189, 0.0: 1.0, 1.0: math.e}
+)

