@@ -10,21 +10,23 @@ from typing import Any, Self
 import numpy as np
 
 from refnet import backend as backends
-from refnet import config, layers, optimizers
+from refnet import config, optimizers
 from refnet import losses as criteria
 from refnet import metrics as measures
 from refnet.autograd.context import outside_graphs, recording
 from refnet.autograd.tensor import Tensor, tensor
 from refnet.autograd.variable import Variable
-from refnet.base.arguments import truth, whole_number
+from refnet.base.arguments import truth
 from refnet.base.names import called
-from refnet.base.objects import is_object, written
-from refnet.callbacks import Callback, Callbacks, History, Logs, loudness, progress
+from refnet.base.objects import written
+from refnet.callbacks import Callback, Callbacks, History, loudness, progress
 from refnet.errors import ArgumentError, BackendError, DataError, NotReadyError, unknown_name
 from refnet.graph.graph import Graph, placeholder
+from refnet.layers.described import made
 from refnet.layers.layer import Layer, Shape, building
 from refnet.losses import pairing
 from refnet.models.advice import warn
+from refnet.models.arguments import batch_size_of, callbacks_of, require_for_fit, shown
 from refnet.models.table import overview
 from refnet.optimizers import Optimizer
 from refnet.optimizers.optimizer import countable, model_of
@@ -226,12 +228,8 @@ class Sequential(Layer):
         cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
         """A model of the same layers, not compiled. `custom_objects` maps names to layers of yours."""
-        known = {kind.__name__: kind for kind in vars(layers).values() if isinstance(kind, type)}
-        known |= {"Sequential": Sequential, **(custom_objects or {})}
-        for layer in config.get("layers", ()):
-            if is_object(layer) and layer["class_name"] not in known:
-                raise unknown_name("layer", layer["class_name"], known)
-        return super().from_config(config, known)
+        known = {"Sequential": Sequential, **(custom_objects or {})}
+        return super().from_config({**config, "layers": made(config["layers"], known)})
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print the layers, their output shapes and how many parameters each has."""
@@ -361,18 +359,10 @@ class Sequential(Layer):
         A refnet error if the model is not compiled or the data do not fit; no weight has changed then.
         """
         self._ready("fit")
-        batch_size = _batch_size(batch_size)
-        if isinstance(callbacks, Callback):
-            callbacks = [callbacks]
-        elif not isinstance(callbacks or (), (list, tuple)):
-            raise ArgumentError(f"callbacks is a list of callback objects, got {callbacks!r}")
-        whole_number("epochs", epochs, least=0)
-        whole_number("initial_epoch", initial_epoch, least=0)
-        truth("shuffle", shuffle)
+        batch_size = batch_size_of(batch_size)
+        callbacks = callbacks_of(callbacks)
+        require_for_fit(epochs, initial_epoch, shuffle, validation_data)
         loudness(verbose)
-        given = (x, y) if validation_data is None else validation_data
-        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-            raise ArgumentError("validation_data is (x, y) or (x, y, sample_weight)")
         data = self._examples(x, y, sample_weight)
         validation = None
         if validation_data is not None:
@@ -384,7 +374,7 @@ class Sequential(Layer):
         steps = -(-len(data) // batch_size)
         self.stop_training = False
         self.history = history = History()
-        listening = [history, *(callbacks or ()), *progress(verbose)]
+        listening = [history, *callbacks, *progress(verbose)]
         hooks = Callbacks(listening, self, epochs=epochs, steps=steps, verbose=verbose)
         hooks("on_train_begin", None)
         for epoch in range(initial_epoch, epochs):
@@ -443,9 +433,9 @@ class Sequential(Layer):
         """The loss, followed by the metrics if there are any; as a dict with return_dict=True."""
         self._ready("evaluate")
         loudness(verbose)
-        batch_size = _batch_size(batch_size)
+        batch_size = batch_size_of(batch_size)
         logs = self._evaluate(self._examples(x, y, sample_weight), batch_size)
-        return _shown(logs, return_dict)
+        return shown(logs, return_dict)
 
     def _evaluate(self, data: Examples, batch_size: int) -> dict[str, float]:
         means = self._means()
@@ -459,7 +449,7 @@ class Sequential(Layer):
     ) -> np.ndarray[Any, Any]:
         """The outputs for all examples, as one NumPy array."""
         loudness(verbose)
-        batch_size = _batch_size(batch_size)
+        batch_size = batch_size_of(batch_size)
         data = examples(x)
         self._fitting(data.x)
         self._ensure_built(data.x)
@@ -482,7 +472,7 @@ class Sequential(Layer):
         batch = next(data.batches(len(data)))
         means = self._means()
         means.add(len(data), self._train(*batch))
-        return _shown(means.result(), return_dict)
+        return shown(means.result(), return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
@@ -542,13 +532,3 @@ class Sequential(Layer):
 
     def __repr__(self) -> str:
         return f"<Sequential {self.name!r} of {len(self.layers)} layers on {self.backend.name}>"
-
-
-def _shown(logs: Logs, return_dict: bool) -> Any:
-    values = list(logs.values())
-    return logs if return_dict else values[0] if len(values) == 1 else values
-
-
-def _batch_size(given: int | None) -> int:
-    """Keras' default where none is given."""
-    return 32 if given is None else whole_number("batch_size", given)
