@@ -55,6 +55,7 @@ from refnet.base.elsewhere import missing
 from refnet.base.version import __version__
 from refnet.graph.graph import Graph, group, placeholder, reset_default_graph
 from refnet.graph.session import Session
+from refnet.models.model import Model
 from refnet.models.sequential import Sequential
 
 #: loaded when first asked for, since most programs need none of them: names, and where they are
@@ -78,6 +79,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Graph",
+    "Model",
     "Perceptron",
     "Sequential",
     "Session",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +22,8 @@ from refnet.autograd.backpropagation import gradients
 from refnet.autograd.tensor import tensor
 from refnet.errors import ArgumentError, DataError
 from refnet.layers import Dense, Layer, ReLU
+from refnet.models.sequential import Sequential
 from refnet.ops import TABLE
-
-if TYPE_CHECKING:
-    from refnet.models.sequential import Sequential
 
 Array = np.ndarray[Any, Any]
 
@@ -106,6 +104,10 @@ def dead_neurons(model: Sequential, x: Any) -> list[DeadNeurons]:
     >>> print(*dead_neurons(model, [[1.0, 2.0], [3.0, 4.0]]))
     hidden: 1 of 3 units are dead: 1
     """
+    if not isinstance(model, Sequential):
+        raise ArgumentError(
+            f"dead_neurons: {model!r} is no Sequential, whose layers are applied one after the other"
+        )
     values = np.asarray(x, config.floatx())
     if not len(values):
         raise DataError("dead_neurons needs examples: of none, every unit would be dead")

@@ -33,6 +33,26 @@ def set_seed(seed: int) -> None:
     _seed, _stream = whole_number("a seed", seed, least=None) & 0xFFFFFFFF, 0
 
 
+def get_state() -> tuple[int, int]:
+    """The seed and how many streams have been drawn of it: `set_state` goes on from there."""
+    return _seed, _stream
+
+
+def set_state(state: Sequence[int]) -> None:
+    """Go on drawing from where `get_state` was called.
+
+    >>> state = get_state()
+    >>> x = uniform((3,)).numpy()
+    >>> set_state(state)
+    >>> bool((uniform((3,)).numpy() == x).all())
+    True
+    """
+    global _seed, _stream
+    seed, stream = state
+    _seed = whole_number("a seed", seed, least=0)
+    _stream = whole_number("a stream", stream, least=0)
+
+
 #: which stream of a given seed a draw takes: one seed for two purposes gives numbers of two kinds.
 #: The streams of `set_seed` are counted from 1 and stay far below.
 STREAMS = {"draw": 0, "weights": 2**31, "order": 2**31 + 1, "generator": 2**31 + 2}

@@ -46,7 +46,7 @@ WORDS: dict[str, dict[str, str]] = {
         "model.fit records its step by itself",
         "nn": "refnet.layers has the layers, refnet.activations and refnet.losses the functions",
         "keras": "Keras' names stand in refnet itself: refnet.Sequential, refnet.layers, refnet.losses",
-        "Model Module": "refnet.Sequential([layer, ...]) applies layers one after the other",
+        "Module": "a subclass of refnet.Model says in call(self, x) how its layers are put together",
         "optim train": "refnet.optimizers has them: refnet.optimizers.Adam(0.001)",
         "linalg math": "refnet.ops has the functions of tensors",
         "manual_seed": "refnet.utils.set_random_seed(0) seeds all random numbers",
@@ -122,7 +122,7 @@ WORDS: dict[str, dict[str, str]] = {
         "eval": "a refnet.Session runs a graph: refnet.Session().run(x)",
         "assign assign_add assign_sub fill_ copy_ add_ sub_ mul_ zero_": _CHANGES,
     },
-    "Sequential": {
+    "Model": {
         "state_dict load_state_dict save save_weights load_weights load": _STORED,
         "train eval forward": _TRAINING,
         "cuda cpu": _MOVE,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,20 @@ from refnet import config, initializers, regularizers
 from refnet.autograd.context import name_scope, writes_of
 from refnet.autograd.tensor import Tensor, tensor
 from refnet.autograd.variable import Variable
+from refnet.backend import Backend
 from refnet.backend.conversion import as_numbers
 from refnet.base.arguments import truth
-from refnet.base.dtypes import castable
+from refnet.base.dtypes import castable, is_float
 from refnet.base.elsewhere import Explained
 from refnet.base.names import snake_case, unique_name
 from refnet.base.objects import Configured
 from refnet.errors import ArgumentError, DTypeError, NotReadyError, RefnetError, ShapeError
+from refnet.layers.building import Built, all_or_none, building
+from refnet.ops import TABLE
 
 Shape = tuple[int | None, ...]
-#: held while weights are made: of threads that call a layer first, one builds it
-building = threading.RLock()
+#: whether the layer that is being called trains: those it calls do as it does, unless told otherwise
+_training: ContextVar[bool] = ContextVar("training", default=False)
 
 
 class Layer(Explained, Configured):
@@ -35,7 +38,8 @@ class Layer(Explained, Configured):
 
     A layer knows what it holds: the layers and variables among its attributes, in lists, tuples and
     dicts too, in the order in which the attributes were first set. Their weights, penalties and state
-    are its own as well.
+    are its own as well. What `call` gets is a tensor: floats of `config.floatx()` where an array was
+    given, integers and truth values as they are.
 
     Parameters
     ----------
@@ -67,6 +71,10 @@ class Layer(Explained, Configured):
 
     def __setattr__(self, name: str, value: Any) -> None:
         there = vars(self).get(name)
+        if isinstance(value, (Layer, Variable)) and "_weights" not in vars(self):
+            raise ArgumentError(
+                f"{type(self).__name__}: call super().__init__() before setting {name}, which it holds"
+            )
         if isinstance(there, Variable) and there is not value and there in self._weights:
             raise ArgumentError(
                 f"{type(self).__name__} {self.name!r}: {name} is a weight, changed by {name}.assign(...)"
@@ -80,7 +88,9 @@ class Layer(Explained, Configured):
 
     def call(self, x: Any, training: bool = False) -> Any:
         """The output for a batch x."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} {self.name!r}: a subclass says in call(self, x) what it computes"
+        )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the output for inputs of this shape; the same, unless overridden."""
@@ -88,17 +98,31 @@ class Layer(Explained, Configured):
 
     # -- what a user calls ---------------------------------------------------------------------
 
-    def __call__(self, x: Any, training: bool = False) -> Any:
-        """Apply the layer to a batch, a tensor or an array, building it first if need be."""
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """Apply the layer to a batch, a tensor or an array, building it first if need be.
+
+        `training`: whether what differs in training (dropout) does; if None as in the layer that calls
+        this one, and False where none does.
+        """
         if not isinstance(x, Tensor):
-            own = isinstance(x, (list, tuple, np.ndarray))
-            there = next((v.backend for v in self.variables), None)
-            x = tensor(x, config.floatx() if own else None, backend=there)
-        self.ensure_built(x.shape)
-        with name_scope(self.name), self._updates_of(x):
-            y = self.call(x, training=training) if self._takes_training else self.call(x)
+            x = as_batch(x, self._place())
+        self._make_ready(x)
+        with self._named(), self._updates_of(x), _in_mode(training) as trains:
+            y = self.call(x, training=trains) if self._takes_training else self.call(x)
         self._check_output(x, y)
         return y
+
+    def _place(self) -> Backend | None:
+        """The backend its variables are on; None if it has none."""
+        return next((v.backend for v in self.variables), None)
+
+    def _make_ready(self, x: Tensor) -> None:
+        """Build the layer for this batch, unless it is built, and check that the batch fits."""
+        self.ensure_built(x.shape)
+
+    def _named(self) -> contextlib.AbstractContextManager[Any]:
+        """Where the ops of a call are named, in a graph and in messages."""
+        return name_scope(self.name)
 
     @contextlib.contextmanager
     def _updates_of(self, x: Tensor) -> Iterator[None]:
@@ -126,11 +150,8 @@ class Layer(Explained, Configured):
         if self.built:
             return
         self._require_batch(input_shape)
-        try:
+        with all_or_none(self):
             self.make_weights(input_shape)
-        except Exception:
-            self._weights, self._state, self._penalties = [], [], []
-            raise
         self.input_shape = (None, *input_shape[1:])
         self.built = True
 
@@ -163,11 +184,10 @@ class Layer(Explained, Configured):
         for training in (False, True):
             if self.all_built():
                 return
-            before = [(v, np.array(v.numpy())) for v in self.variables]
+            before = Built(self)
             with contextlib.suppress(Exception):
                 self(x, training=training)
-            for variable, value in before:  # nothing has been counted yet
-                variable.assign(value)
+            before.restore_values()  # nothing has been counted yet
 
     def all_built(self) -> bool:
         """Whether this layer and all layers within it are built."""
@@ -295,6 +315,25 @@ class Layer(Explained, Configured):
         return f"<{type(self).__name__} {self.name!r}>"
 
 
+def as_batch(x: Any, backend: Backend | None = None) -> Tensor:
+    """What is no tensor as one: floats of `config.floatx()`, integers and truth values as they are."""
+    batch = tensor(x, backend=backend)
+    if not is_float(batch.dtype) or batch.dtype == config.floatx():
+        return batch
+    cast: Tensor = TABLE["cast"](batch, dtype=config.floatx())
+    return cast
+
+
+@contextlib.contextmanager
+def _in_mode(training: bool | None) -> Iterator[bool]:
+    """What is called within trains, or does not; None: as what stands around it."""
+    token = _training.set(_training.get() if training is None else training)
+    try:
+        yield _training.get()
+    finally:
+        _training.reset(token)
+
+
 def _held(root: Layer) -> Iterator[Layer | Variable]:
     """A layer, and the variables and layers it holds, each once: its variables before its layers'."""
     seen: set[int] = set()
@@ -306,7 +345,7 @@ def _held(root: Layer) -> Iterator[Layer | Variable]:
         seen.add(id(layer))
         yield layer
         inner = []
-        for x in _within(layer._contents()):
+        for x in within(layer._contents()):
             if isinstance(x, Layer):
                 inner.append(x)
             elif id(x) not in seen:
@@ -315,13 +354,13 @@ def _held(root: Layer) -> Iterator[Layer | Variable]:
         layers += reversed(inner)
 
 
-def _within(x: Any) -> Iterator[Layer | Variable]:
+def within(x: Any) -> Iterator[Layer | Variable]:
     """The layers and variables in lists, tuples and dicts, nested to any depth, in their order."""
     if isinstance(x, (Layer, Variable)):
         yield x
     elif isinstance(x, (dict, list, tuple)):
         for part in [*x.values()] if isinstance(x, dict) else x:
-            yield from _within(part)
+            yield from within(part)
 
 
 def assign_all(owner: str, variables: Sequence[Variable], values: Sequence[Any]) -> None:

@@ -29,7 +29,7 @@ from refnet.layers.layer import Layer
 from refnet.op import Op
 
 if TYPE_CHECKING:
-    from refnet.models.sequential import Sequential
+    from refnet.models.trainer import Trainer
 
 #: the activation that makes the probabilities each cross-entropy takes
 CROSS_ENTROPIES: dict[type[losses.Loss], str] = {
@@ -47,7 +47,7 @@ LAYERS: dict[type[Layer], str] = {
 }
 
 
-def warn(model: Sequential, y: Any, said: set[str]) -> None:
+def warn(model: Trainer, y: Any, said: set[str]) -> None:
     """Warn of what cannot be learned as it is set up, of nothing that was `said` before."""
     for sentence in advice(model, y):
         if sentence not in said:
@@ -55,7 +55,7 @@ def warn(model: Sequential, y: Any, said: set[str]) -> None:
             warnings.warn(f"{model.name}: {sentence}", UserWarning, stacklevel=3)
 
 
-def advice(model: Sequential, y: np.ndarray[Any, Any]) -> list[str]:
+def advice(model: Trainer, y: np.ndarray[Any, Any]) -> list[str]:
     """What is wrong with learning the targets y, each in a sentence that names layer and remedy."""
     layer, activation = output_of(model)
     found = (*_activation(model, activation), *_targets(model, y), *_threshold(model, activation))
@@ -63,7 +63,7 @@ def advice(model: Sequential, y: np.ndarray[Any, Any]) -> list[str]:
     return steps + [f"layer {layer!r} {sentence}" for sentence in found]
 
 
-def output_of(model: Sequential) -> tuple[str, str]:
+def output_of(model: Trainer) -> tuple[str, str]:
     """The layer that makes the output, and its activation: "" if it is none of refnet's."""
     for layer in reversed(model.layers):
         f = layer.activation if isinstance(layer, Dense | Activation) else None
@@ -74,7 +74,7 @@ def output_of(model: Sequential) -> tuple[str, str]:
     return model.layers[-1].name, ""
 
 
-def _steps(model: Sequential) -> Iterator[tuple[str, str]]:
+def _steps(model: Trainer) -> Iterator[tuple[str, str]]:
     """Layers whose slope is 0 everywhere."""
     for layer in model.flattened():
         f = layer.activation if isinstance(layer, Dense | Activation) else None
@@ -85,7 +85,7 @@ def _steps(model: Sequential) -> Iterator[tuple[str, str]]:
             )
 
 
-def _activation(model: Sequential, activation: str) -> Iterator[str]:
+def _activation(model: Trainer, activation: str) -> Iterator[str]:
     """Scores where the loss takes probabilities, or the other way round; a single class."""
     name, wanted = model.loss.name, CROSS_ENTROPIES.get(type(model.loss), "")
     if _units(model) == 1 and "softmax" in (activation, wanted):
@@ -105,7 +105,7 @@ def _activation(model: Sequential, activation: str) -> Iterator[str]:
         )
 
 
-def _targets(model: Sequential, y: np.ndarray[Any, Any]) -> Iterator[str]:
+def _targets(model: Trainer, y: np.ndarray[Any, Any]) -> Iterator[str]:
     """Targets that are no probabilities, or neither yes nor no, where they are taken for that."""
     low, high = y.min(), y.max()
     given = f"is to learn targets from {low:g} to {high:g}"
@@ -124,7 +124,7 @@ def _targets(model: Sequential, y: np.ndarray[Any, Any]) -> Iterator[str]:
         )
 
 
-def _threshold(model: Sequential, activation: str) -> Iterator[str]:
+def _threshold(model: Trainer, activation: str) -> Iterator[str]:
     """Scores say yes above 0, probabilities above 0.5."""
     if not _from_logits(model) or activation in PROBABILITIES:
         return
@@ -136,15 +136,15 @@ def _threshold(model: Sequential, activation: str) -> Iterator[str]:
             )
 
 
-def _from_logits(model: Sequential) -> bool:
+def _from_logits(model: Trainer) -> bool:
     return bool(model.loss.options.get("from_logits"))
 
 
-def _units(model: Sequential) -> int | None:
+def _units(model: Trainer) -> int | None:
     return model.output_shape[-1] if model.output_shape else None
 
 
-def _is_binary(model: Sequential, metric: metrics.Metric) -> bool:
+def _is_binary(model: Trainer, metric: metrics.Metric) -> bool:
     """Whether a metric compares outputs with a threshold."""
     one = isinstance(metric, metrics.Accuracy) and _units(model) == 1
     return one or isinstance(metric, metrics.BinaryAccuracy)

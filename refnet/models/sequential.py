@@ -1,45 +1,27 @@
-"""Models: layers in a row, and the loop that trains them."""
+"""Sequential: layers in a row."""
 
 from __future__ import annotations
 
-import copy
-import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
 
-from refnet import backend as backends
-from refnet import config, optimizers
-from refnet import losses as criteria
-from refnet import metrics as measures
-from refnet.autograd.context import outside_graphs, recording
-from refnet.autograd.tensor import Tensor, tensor
-from refnet.autograd.variable import Variable
-from refnet.base.arguments import truth
-from refnet.base.names import called
+from refnet.autograd.context import outside_graphs
 from refnet.base.objects import written
-from refnet.callbacks import Callback, Callbacks, History, loudness, progress
-from refnet.errors import ArgumentError, BackendError, DataError, NotReadyError, unknown_name
+from refnet.errors import ArgumentError, DTypeError, NotReadyError
 from refnet.graph.graph import Graph, placeholder
 from refnet.layers.described import made
-from refnet.layers.layer import Layer, Shape, building
-from refnet.losses import pairing
-from refnet.models.advice import warn
-from refnet.models.arguments import batch_size_of, callbacks_of, require_for_fit, shown
-from refnet.models.table import overview
-from refnet.optimizers import Optimizer
-from refnet.optimizers.optimizer import countable, model_of
-from refnet.optimizers.parameters import Parameters, move
-from refnet.training.data import Examples, examples
-from refnet.training.settings import Settings
-from refnet.training.step import Step, evaluation_step, prediction_step, training_step
+from refnet.layers.layer import Layer, Shape
+from refnet.models.model import Model
+
+#: what a model within this one raises whose shapes show only with a batch: `call` asks for values, or
+#: for integers
+LATER = (NotReadyError, DTypeError)
 
 
-class Sequential(Layer):
-    """Layers applied one after the other. A model is a layer too: it may stand in another one.
-
-    Models may share layers, and each trains them as if it were alone with them.
+class Sequential(Model):
+    """Layers applied one after the other.
 
     Examples
     --------
@@ -52,25 +34,17 @@ class Sequential(Layer):
     """
 
     def __init__(self, layers: Iterable[Layer] = (), name: str | None = None) -> None:
+        self._layers: list[Layer] = []
         super().__init__(name)
-        self.layers: list[Layer] = []
-        self.backend = backends.current()
-        self.output_shape: Shape | None = None
-        self.stop_training = False
-        self.history: History | None = None
-        self._parameters: Parameters | None = None
-        self._gathered_at: int | None = None
-        self._compiled: tuple[Optimizer, criteria.Loss, list[measures.Metric]] | None = None
-        self.said: set[str] = set()
-        self._steps: dict[Callable[..., Step], Step] = {}
-        self.run_eagerly = False
-        self._look_at_settings()
         if isinstance(layers, Layer):
             raise ArgumentError(f"{self.name}: layers is a list, [{layers.name}, ...]")
         for layer in layers:
             self.add(layer)
 
-    # -- building ------------------------------------------------------------------------------
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, in the order in which they are applied."""
+        return self._layers
 
     def add(self, layer: Layer) -> None:
         """Append a layer."""
@@ -85,6 +59,8 @@ class Sequential(Layer):
             first = self.layers[0].input_shape
             if first is not None:
                 self.build(first)
+        except LATER:
+            self.output_shape = None  # built by the first batch
         except Exception:
             self.layers.pop()
             raise
@@ -105,10 +81,7 @@ class Sequential(Layer):
         self._require_batch(input_shape)
         self.compute_output_shape(input_shape)  # raises before anything is built
         shape: Shape = (None, *input_shape[1:])
-        for inner in self._models():
-            if all(v.backend is self.backend for v in inner.variables):
-                inner.backend = self.backend
-        with building, backends.use_backend(self.backend):
+        with self._building():
             for layer in self.layers:
                 layer.ensure_built(shape)
                 if not layer.all_built():
@@ -116,17 +89,13 @@ class Sequential(Layer):
                         x = placeholder(shape)
                     layer.build_inner(x)
                 shape = layer.compute_output_shape(shape)
-        self.input_shape, self.output_shape = (None, *input_shape[1:]), shape
+            self._note(input_shape, shape)
 
     def check_input(self, shape: Shape) -> None:
         self.compute_output_shape(shape)
 
     def _contents(self) -> Any:
-        return self.layers
-
-    def _models(self) -> list[Sequential]:
-        """The model and those within it."""
-        return [layer for layer in self.flattened() if isinstance(layer, Sequential)]
+        return self._layers
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the output for inputs of this shape. Nothing is built; what is must fit."""
@@ -137,70 +106,30 @@ class Sequential(Layer):
             shape = layer.compute_output_shape(shape)
         return shape
 
-    @property
-    def parameters(self) -> Parameters | None:
-        """The trainable weights as one vector θ, gathered when they are first asked for.
+    def _fitting(self, x: np.ndarray[Any, Any]) -> Shape:
+        if not self.layers:
+            raise NotReadyError(f"{self.name} has no layers")
+        try:
+            return self.compute_output_shape(x.shape)
+        except (
+            NotReadyError,
+            DTypeError,
+        ):  # a model within it that asks for values, or for integers
+            return super()._fitting(x)
 
-        What another model that shares layers took since then is taken back.
-        """
-        self.gather(self.settings.number())
-        return self._parameters
+    def layer_shapes(self) -> list[Shape | None]:
+        """The output shape of each layer, where it is known."""
+        shapes: list[Shape | None] = []
+        shape = self.layers[0].input_shape if self.layers else None
+        for layer in self.layers:
+            shape = layer.compute_output_shape(shape) if shape else None
+            shapes.append(shape)
+        return shapes
 
-    @recording(None)
-    @outside_graphs()
-    def gather(self, number: int) -> None:
-        """Make the trainable weights views of θ. `number` is that of the settings: who is trainable."""
-        if number != self._gathered_at:
-            trainable, before = self.trainable_weights, self._parameters
-            if before is None or not before.is_of(trainable):
-                self._require_here()
-                self._parameters = Parameters(trainable) if trainable else None
-                if self._compiled is not None:
-                    self._compiled[0].rearrange(before, self._parameters)
-            self._gathered_at = number
-        if self._parameters is not None and not self._parameters.in_place():
-            self._require_here()
-            self._parameters.take_back()
-
-    def _require_here(self) -> None:
-        """Raise an error if a variable lies on another backend, where another model took it."""
-        for v in self.variables:
-            if v.backend is not self.backend:
-                raise BackendError(
-                    f"{self.name} is on {self.backend.name}, {v.name!r} on {v.backend.name}: a model "
-                    f"that shares it was moved. Move {self.name} too, with to({v.backend.name!r})"
-                )
-
-    @property
-    def built(self) -> bool:  # type: ignore[override]
-        """True once the weights are made."""
-        return self.output_shape is not None
-
-    @outside_graphs()
-    def to(self, backend: str | backends.Backend) -> Sequential:
-        """Move the model to another backend, with its weights and its optimizer's memory.
-
-        Examples
-        --------
-        >>> from refnet.layers import Dense
-        >>> Sequential([Dense(1, input_shape=(2,))]).to("numpy").backend
-        <backend numpy>
-        """
-        there = backends.get(backend)
-        for variable in (*self.variables, *self._optimizer_memory()):
-            if variable.backend is not there:
-                move(variable, there)
-        for model in self._models():
-            model.backend = there
-        return self
-
-    def _optimizer_memory(self) -> Iterable[Variable]:
-        """The memory of the optimizers of this model and of models within it."""
-        for model in self._models():
-            for slots in model._compiled[0].memory.values() if model._compiled else ():
-                yield from slots
-
-    # -- weights -------------------------------------------------------------------------------
+    def call(self, x: Any, training: bool = False) -> Any:
+        for layer in self.layers:
+            x = layer(x, training=training)
+        return x
 
     @property
     def trainable(self) -> bool:
@@ -211,13 +140,6 @@ class Sequential(Layer):
     def trainable(self, value: bool) -> None:
         for layer in self.layers:
             layer.trainable = bool(value)
-
-    def get_layer(self, name: str) -> Layer:
-        """The layer of this name."""
-        for layer in self.layers:
-            if layer.name == name:
-                return layer
-        raise unknown_name("layer", name, [layer.name for layer in self.layers])
 
     def get_config(self) -> dict[str, Any]:
         """The layers as data, without weights and without what `compile` was given."""
@@ -230,305 +152,3 @@ class Sequential(Layer):
         """A model of the same layers, not compiled. `custom_objects` maps names to layers of yours."""
         known = {"Sequential": Sequential, **(custom_objects or {})}
         return super().from_config({**config, "layers": made(config["layers"], known)})
-
-    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Print the layers, their output shapes and how many parameters each has."""
-        for line in overview(self):
-            print_fn(line)
-
-    # -- computing -----------------------------------------------------------------------------
-
-    def __call__(self, x: Any, training: bool = False) -> Any:
-        """The output for a batch, as a tensor with its history."""
-        if not isinstance(x, Tensor):
-            x = tensor(x, config.floatx(), backend=self.backend)
-        if not self.built:
-            self.build(x.shape)
-        self._require_here()
-        for layer in self.layers:
-            x = layer(x, training=training)
-        return x
-
-    def compile(
-        self,
-        optimizer: str | Optimizer = "rmsprop",
-        loss: str | criteria.Loss | Callable[..., Any] | None = None,
-        metrics: Sequence[Any] | None = None,
-        run_eagerly: bool = False,
-    ) -> None:
-        """Choose how to learn: the optimizer, the loss and the metrics, by name or as objects.
-
-        Steps are recorded and run again, see `refnet.training`. With run_eagerly=True, Python code in
-        layers, losses and metrics is run at every step: for code that decides by the values of the
-        batch, and to look at them.
-        """
-        if not isinstance(metrics or (), (list, tuple)):
-            raise ArgumentError(f"{self.name}: metrics is a list, [{metrics!r}]")
-        if loss is None:
-            raise ArgumentError(f"{self.name}: compile() needs a loss, e.g. 'mean_squared_error'")
-        loss, optimizer = criteria.get(loss), optimizers.get(optimizer)
-        if loss.reduction == "none":
-            raise ArgumentError(
-                f"{self.name}: training needs one number, not {loss}: reduction='none'"
-            )
-        found = [measures.get(m) for m in metrics or ()]
-        self.run_eagerly = truth("run_eagerly", run_eagerly)
-        optimizer.claim(self)
-        self._compiled = optimizer, loss, found
-        self._look_at_settings()
-        self._steps, self.said = {}, set()
-
-    def _look_at_settings(self) -> None:
-        """Whatever Python reads in a step: of the layers, and of what `compile` was given."""
-        optimizer, loss, found = self._compiled or (None, None, [])
-        options = [vars(x) for x in (optimizer, loss) if x is not None]
-        functions = [] if loss is None else [called(type(loss))]
-        self.settings, self._gathered_at = Settings(self.layers, *options, *functions, *found), None
-
-    def _ready(self, what: str) -> tuple[Optimizer, criteria.Loss, list[measures.Metric]]:
-        if self._compiled is None:
-            raise NotReadyError(f"{self.name}: call compile(optimizer, loss) before {what}()")
-        return self._compiled
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer `compile` was given."""
-        return self._ready("optimizer")[0]
-
-    @property
-    def loss(self) -> criteria.Loss:
-        """The loss `compile` was given."""
-        return self._ready("loss")[1]
-
-    @property
-    def metrics(self) -> list[measures.Metric]:
-        """The metrics `compile` was given."""
-        return self._ready("metrics")[2]
-
-    def __reduce__(self) -> Any:
-        raise ArgumentError(
-            f"{self.name}: a model is not pickled: copy.deepcopy copies it, get_weights() its numbers"
-        )
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
-        """A model of its own: with copies of layers, weights and memory, which it gathers anew."""
-        if self._compiled is not None:
-            self._compiled[0].rearrange(self._parameters, None)
-        self._parameters, self._gathered_at, self._steps = None, None, {}
-        made = object.__new__(type(self))
-        memo[id(self)] = made
-        for name, value in vars(self).items():
-            setattr(made, name, copy.deepcopy(value, memo))
-        if made._compiled is not None:
-            model_of[made.optimizer] = weakref.ref(made)
-        made._look_at_settings()
-        return made
-
-    def _step(self, make: Callable[[Sequential], Step]) -> Step:
-        if make not in self._steps:
-            self._steps[make] = make(self)
-        return self._steps[make]
-
-    def fit(
-        self,
-        x: Any,
-        y: Any,
-        batch_size: int | None = None,
-        epochs: int = 1,
-        verbose: int | str = "auto",
-        callbacks: Callback | Sequence[Callback] | None = None,
-        validation_split: float = 0.0,
-        validation_data: tuple[Any, ...] | None = None,
-        shuffle: bool = True,
-        class_weight: Mapping[int, float] | None = None,
-        sample_weight: Any = None,
-        initial_epoch: int = 0,
-    ) -> History:
-        """Train: `epochs` times over the examples, one step downhill for each batch.
-
-        batch_size=1 is stochastic gradient descent, batch_size=len(x) batch gradient descent, and
-        everything between mini-batch gradient descent. Returns a History with the loss and metrics
-        of each epoch; with validation data, also their val_... twins.
-
-        `class_weight` weighs the training data by their classes, not those of the validation; in
-        sequences each element by its own. What cannot be learned as it is set up is a UserWarning
-        (`refnet.models.advice`).
-
-        Raises
-        ------
-        A refnet error if the model is not compiled or the data do not fit; no weight has changed then.
-        """
-        self._ready("fit")
-        batch_size = batch_size_of(batch_size)
-        callbacks = callbacks_of(callbacks)
-        require_for_fit(epochs, initial_epoch, shuffle, validation_data)
-        loudness(verbose)
-        data = self._examples(x, y, sample_weight)
-        validation = None
-        if validation_data is not None:
-            validation = self._examples(*validation_data)
-        elif validation_split:
-            data, validation = data.split(validation_split)
-        data = self._weighed_by_class(data, class_weight)
-        warn(self, data.y, self.said)
-        steps = -(-len(data) // batch_size)
-        self.stop_training = False
-        self.history = history = History()
-        listening = [history, *callbacks, *progress(verbose)]
-        hooks = Callbacks(listening, self, epochs=epochs, steps=steps, verbose=verbose)
-        hooks("on_train_begin", None)
-        for epoch in range(initial_epoch, epochs):
-            hooks("on_epoch_begin", epoch, None)
-            logs = self._train_epoch(data, batch_size, shuffle, hooks)
-            if validation is not None:
-                hooks("on_test_begin", None)
-                held_out = self._evaluate(validation, batch_size)
-                hooks("on_test_end", held_out)
-                logs |= {f"val_{name}": value for name, value in held_out.items()}
-            hooks("on_epoch_end", epoch, logs)
-            if self.stop_training:
-                break
-        hooks("on_train_end", None)
-        self.history = history  # a callback may have called fit, too
-        return history
-
-    def _train_epoch(
-        self, data: Examples, batch_size: int, shuffle: bool, hooks: Callbacks
-    ) -> dict[str, float]:
-        means = self._means()
-        for number, batch in enumerate(data.batches(batch_size, shuffle)):
-            if hooks.each_batch:
-                hooks("on_train_batch_begin", number, None)
-            means.add(len(batch[0]), self._train(*batch))
-            if hooks.each_batch:
-                hooks("on_train_batch_end", number, means.result())
-                if self.stop_training:
-                    break
-        return means.result()
-
-    @outside_graphs()
-    def _train(self, x: Any, y: Any, weights: Any) -> tuple[Any, ...]:
-        """One step on one batch: the loss and the metrics of it, as arrays."""
-        optimizer = self.optimizer
-        kind = countable(str(x.dtype))
-        rate, t = (np.array(v, kind) for v in (optimizer.learning_rate, optimizer.iterations + 1))
-        results = self._step(training_step)(x, y, weights, rate, t)
-        if self._parameters is not None:  # where nothing learns, no step is taken
-            optimizer.iterations += 1
-        return results
-
-    def _means(self) -> measures.Means:
-        """Running means of the loss and of each metric."""
-        return measures.Means(["loss", *(m.name for m in self.metrics)], self.backend.numpy)
-
-    def evaluate(
-        self,
-        x: Any,
-        y: Any,
-        batch_size: int | None = None,
-        verbose: int | str = "auto",
-        sample_weight: Any = None,
-        return_dict: bool = False,
-    ) -> Any:
-        """The loss, followed by the metrics if there are any; as a dict with return_dict=True."""
-        self._ready("evaluate")
-        loudness(verbose)
-        batch_size = batch_size_of(batch_size)
-        logs = self._evaluate(self._examples(x, y, sample_weight), batch_size)
-        return shown(logs, return_dict)
-
-    def _evaluate(self, data: Examples, batch_size: int) -> dict[str, float]:
-        means = self._means()
-        step = self._step(evaluation_step)
-        for batch in data.batches(batch_size):
-            means.add(len(batch[0]), step(*batch))
-        return means.result()
-
-    def predict(
-        self, x: Any, batch_size: int | None = None, verbose: int | str = "auto"
-    ) -> np.ndarray[Any, Any]:
-        """The outputs for all examples, as one NumPy array."""
-        loudness(verbose)
-        batch_size = batch_size_of(batch_size)
-        data = examples(x)
-        self._fitting(data.x)
-        self._ensure_built(data.x)
-        step = self._step(prediction_step)
-        return np.concatenate(
-            [self.backend.numpy(step(batch[0])[0]) for batch in data.batches(batch_size)]
-        )
-
-    def train_on_batch(
-        self,
-        x: Any,
-        y: Any,
-        sample_weight: Any = None,
-        class_weight: Mapping[int, float] | None = None,
-        return_dict: bool = False,
-    ) -> Any:
-        """One step on one batch: the loss, followed by the metrics if there are any."""
-        self._ready("train_on_batch")
-        data = self._weighed_by_class(self._examples(x, y, sample_weight), class_weight)
-        batch = next(data.batches(len(data)))
-        means = self._means()
-        means.add(len(data), self._train(*batch))
-        return shown(means.result(), return_dict)
-
-    def test_on_batch(
-        self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
-    ) -> Any:
-        """The loss and the metrics of one batch; nothing changes."""
-        return self.evaluate(x, y, len(examples(x)), 0, sample_weight, return_dict)
-
-    def predict_on_batch(self, x: Any) -> np.ndarray[Any, Any]:
-        """The outputs for one batch."""
-        return self.predict(x, len(examples(x)))
-
-    # -- checking ------------------------------------------------------------------------------
-
-    def _fitting(self, x: np.ndarray[Any, Any]) -> Shape:
-        """The output's shape for these inputs, which have to fit. Nothing is built yet."""
-        if not self.layers:
-            raise NotReadyError(f"{self.name} has no layers")
-        return self.compute_output_shape(x.shape)
-
-    def _ensure_built(self, x: np.ndarray[Any, Any]) -> None:
-        """Build the model for these inputs, if it is not built, and all layers within layers."""
-        if not self.built:
-            self.build(x.shape)
-        if not self.all_built():
-            with building, backends.use_backend(self.backend):
-                self.build_inner(tensor(x[:1]))
-
-    def _examples(self, x: Any, y: Any, sample_weight: Any = None) -> Examples:
-        """Checked data for training or evaluation: x fits the input, y the loss and the output."""
-        if y is None:
-            raise DataError(f"{self.name} needs targets y beside the inputs x")
-        data = examples(x, y, sample_weight)
-        data = self._targets(data, self._fitting(data.x))
-        self._ensure_built(data.x)
-        return data
-
-    def _targets(self, data: Examples, output_shape: Shape) -> Examples:
-        """The same data, with y and the weights in the shapes that the loss and the output have."""
-        assert data.y is not None
-        y = self.loss.targets(data.y, output_shape)
-        for metric in self.metrics:
-            metric.require(y, output_shape)
-        if data.weights is not None:
-            shape = pairing.losses_shape(self.loss.rule, y.shape)
-            pairing.require_weights(shape, data.weights.shape)
-        return Examples(data.x, y, data.weights)
-
-    def _weighed_by_class(
-        self, data: Examples, class_weight: Mapping[int, float] | None
-    ) -> Examples:
-        """Training data weighed by class. Validation data never are."""
-        if class_weight is None:
-            return data
-        assert data.y is not None
-        shape = pairing.losses_shape(self.loss.rule, data.y.shape)
-        return data.weighed_by_class(class_weight, shape, self._fitting(data.x)[-1])
-
-    def __repr__(self) -> str:
-        return f"<Sequential {self.name!r} of {len(self.layers)} layers on {self.backend.name}>"

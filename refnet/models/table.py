@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from refnet.models.sequential import Sequential
+    from refnet.models.model import Model
 
 
-def overview(model: Sequential) -> list[str]:
+def overview(model: Model) -> list[str]:
     """The lines that `model.summary()` prints."""
     rows = [("Layer", "Output shape", "Parameters")]
-    shape = model.layers[0].input_shape if model.layers else None
-    for layer in model.layers:
-        shape = layer.compute_output_shape(shape) if shape else None
+    for layer, shape in zip(model.layers, model.layer_shapes(), strict=True):
         kind, shown = f"{layer.name} ({type(layer).__name__})", "?" if shape is None else str(shape)
         rows.append((kind, shown, f"{layer.count_params():,}"))
     widths = [max(len(row[i]) for row in rows) for i in range(3)]

@@ -75,7 +75,7 @@ def examples(
     y: Any = None,
     sample_weight: Any = None,
 ) -> Examples:
-    """Check data and convert it: floats to floatx, class numbers to int64.
+    """Check data and convert it: floats to floatx, class numbers to int64; integers in x stay.
 
     Raises DataError for empty data, uneven lengths, NaN or infinities, DTypeError for what is not
     numbers. Nothing has been computed then.
@@ -83,7 +83,8 @@ def examples(
     x = _numbers("x", x)
     if x.ndim == 0 or len(x) == 0:
         raise DataError(f"x holds no examples: its shape is {x.shape}")
-    x = _finite("x", x.astype(config.floatx(), copy=False))
+    if x.dtype.kind == "f":
+        x = _finite("x", x.astype(config.floatx(), copy=False))
     if y is not None:
         y = _numbers("y", y)
         _same_length("y", y, x)

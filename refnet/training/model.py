@@ -1,4 +1,4 @@
-"""What a step and a callback need of a model: `refnet.Sequential` has it, and so may a class of yours."""
+"""What a step and a callback need of a model: `refnet.Model` has it, and so may a class of yours."""
 
 from __future__ import annotations
 
@@ -33,12 +33,15 @@ class Trainable(Protocol):
 
     name: str
     backend: Backend
-    layers: list[Layer]
     run_eagerly: bool
     stop_training: bool
     settings: Settings
     said: set[str]
     _parameters: Parameters | None
+
+    @property
+    def layers(self) -> list[Layer]:
+        """What it consists of."""
 
     @property
     def loss(self) -> Loss:
@@ -68,7 +71,7 @@ class Trainable(Protocol):
     def parameters(self) -> Parameters | None:
         """Those that learn, as one vector."""
 
-    def __call__(self, x: Any, training: bool = False) -> Any:
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
         """The outputs for a batch."""
 
     def gather(self, number: int) -> None:

@@ -33,7 +33,7 @@ def thing(owner):
     if owner in MODULES:
         return importlib.import_module(owner)
     model = refnet.Sequential([refnet.layers.Dense(1)])
-    objects = {"Tensor": refnet.tensor([1.0]), "Sequential": model, "Optimizer": SGD(0.1)}
+    objects = {"Tensor": refnet.tensor([1.0]), "Model": model, "Optimizer": SGD(0.1)}
     return objects[owner]
 
 
@@ -107,7 +107,7 @@ def test_copies_and_pickles():
     x, w = refnet.tensor([1.0, 2.0]), refnet.Variable([3.0])
     np.testing.assert_array_equal(copy.copy(x).numpy(), x.numpy())
     np.testing.assert_array_equal(copy.deepcopy(w).numpy(), w.numpy())
-    assert copy.deepcopy(thing("Sequential")).layers[0].units == 1
+    assert copy.deepcopy(thing("Model")).layers[0].units == 1
     assert copy.deepcopy(SGD(0.5)).learning_rate == 0.5
     error = pickle.loads(pickle.dumps(MissingNameError("refnet has no x")))
     assert str(error) == "refnet has no x"

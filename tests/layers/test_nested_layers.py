@@ -81,6 +81,28 @@ class BySequential(Holder):
         self.blocks = [refnet.Sequential(layers)]
 
 
+class OwnModel(refnet.Model):
+    """A model of one's own, which does not pass on whether it trains."""
+
+    def __init__(self, *layers, **common):
+        super().__init__(**common)
+        self.blocks = list(layers)
+
+    def call(self, x):
+        for layer in self.blocks:
+            x = layer(x)
+        return x
+
+
+class Silent(Holder):
+    """Does not pass on whether it trains."""
+
+    def call(self, x):
+        for layer in self.blocks:
+            x = layer(x)
+        return x
+
+
 HOLDERS = {
     "list": Holder,
     "attributes": ByAttributes,
@@ -92,6 +114,9 @@ HOLDERS = {
     "a model within a layer": BySequential,
     "a model within a model": lambda *layers: refnet.Sequential(layers),
     "models within models": lambda *layers: refnet.Sequential([refnet.Sequential(layers)]),
+    "training is passed on": Silent,
+    "a model of one's own": OwnModel,
+    "three models deep": lambda *layers: OwnModel(refnet.Sequential([Silent(OwnModel(*layers))])),
 }
 holders = pytest.mark.parametrize("hold", HOLDERS.values(), ids=HOLDERS)
 backends = pytest.mark.parametrize("backend", ["numpy", "loopback"])

@@ -145,7 +145,7 @@ PIECES = (
     Piece(
         id="weights-taken-away",
         title="Two models, one layer",
-        file="refnet/models/sequential.py",
+        file="refnet/models/trainer.py",
         right="        if self._parameters is not None and not self._parameters.in_place():\n"
         "            self._require_here()\n"
         "            self._parameters.take_back()\n",

@@ -84,9 +84,9 @@ REASONS: dict[str, tuple[str, ...]] = {
     "A short cut: what follows finds the same, by more work.": (
         "refnet/autograd/backpropagation.py: if vjp is None or node.values is None: → if False:",
         "refnet/autograd/backpropagation.py: if vjp is None or node.values is None: → if vjp is None and node.values is None:",
-        "refnet/models/sequential.py: if not self.all_built(): → if False:",
-        "refnet/models/sequential.py: if not self.all_built(): → if self.all_built():",
-        "refnet/models/sequential.py: self._gathered_at = number → pass",
+        "refnet/models/model.py: if not self.all_built(): → if False:",
+        "refnet/models/model.py: if not self.all_built(): → if self.all_built():",
+        "refnet/models/trainer.py: self._gathered_at = number → pass",
         "refnet/autograd/variable.py: if new.dtype != self.dtype and self.dtype in INTEGERS: → if new.dtype != self.dtype or self.dtype in INTEGERS:",
     ),
     "A slice ends where the array does.": (
@@ -114,7 +114,7 @@ REASONS: dict[str, tuple[str, ...]] = {
         "refnet/optimizers/parameters.py: if not np.all(backend.numpy(part) == 1): → if not np.any(backend.numpy(part) == 1):",
     ),
     "The first step builds what it calls when it is recorded.": (
-        "refnet/models/sequential.py: if not self.built: → if self.built:",
-        "refnet/models/sequential.py: self._ensure_built(data.x) → pass",
+        "refnet/models/model.py: if not self.built: → if self.built:",
+        "refnet/models/trainer.py: self._ensure_built(data.x) → pass",
     ),
 }
