@@ -18,23 +18,9 @@ Triton kernels, are one line away: ``model.to("triton")``.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from refnet import (
-    activations,
-    callbacks,
-    config,
-    datasets,
-    initializers,
-    layers,
-    losses,
-    metrics,
-    ops,
-    optimizers,
-    random,
-    regularizers,
-    utils,
-)
+from refnet import config, ops
 from refnet.autograd.backpropagation import gradients
 from refnet.autograd.context import name_scope
 from refnet.autograd.creation import (
@@ -53,28 +39,60 @@ from refnet.autograd.variable import Variable
 from refnet.backend import use_backend
 from refnet.base.elsewhere import missing
 from refnet.base.version import __version__
-from refnet.graph.graph import Graph, group, placeholder, reset_default_graph
-from refnet.graph.session import Session
-from refnet.models.model import Model
-from refnet.models.sequential import Sequential
 
-#: loaded when first asked for, since most programs need none of them: names, and where they are
-_LATER = {
-    "Perceptron": "refnet.perceptron:Perceptron",
-    "descent": "refnet.descent",
-    "diagnostics": "refnet.diagnostics",
-    "plot": "refnet.plot",
-    "shadow": "refnet.check:shadow",
-    "summary": "refnet.summary",
+if TYPE_CHECKING:
+    from refnet import (
+        activations,
+        callbacks,
+        datasets,
+        descent,
+        diagnostics,
+        initializers,
+        layers,
+        losses,
+        metrics,
+        optimizers,
+        plot,
+        random,
+        regularizers,
+        summary,
+        utils,
+    )
+    from refnet.check.shadow import shadow
+    from refnet.graph.graph import Graph, group, placeholder, reset_default_graph
+    from refnet.graph.session import Session
+    from refnet.models.model import Model
+    from refnet.models.sequential import Sequential
+    from refnet.perceptron import Perceptron
+
+#: loaded when first asked for, so that `import refnet` takes no time: names that are no module of
+#: refnet, and the module that has them
+_ELSEWHERE = {
+    "Graph": "graph.graph",
+    "Model": "models.model",
+    "Perceptron": "perceptron",
+    "Sequential": "models.sequential",
+    "Session": "graph.session",
+    "group": "graph.graph",
+    "placeholder": "graph.graph",
+    "reset_default_graph": "graph.graph",
+    "shadow": "check",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        module, _, attribute = _LATER[name].partition(":")
-        found = importlib.import_module(module)
-        return getattr(found, attribute) if attribute else found
-    raise missing(__name__, name, __all__)
+    if name not in __all__:
+        raise missing(__name__, name, __all__)
+    if name in _ELSEWHERE:
+        found = getattr(importlib.import_module(f"refnet.{_ELSEWHERE[name]}"), name)
+    else:
+        found = importlib.import_module(f"refnet.{name}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 __all__ = [

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import linecache
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from refnet.errors import ArgumentError
@@ -53,7 +53,7 @@ step_inputs: ContextVar[Sequence[Tensor] | None] = ContextVar("step_inputs", def
 #: where the ops that overwrite something are noted, by their first results; None: nobody asks
 noted: ContextVar[list[Tensor] | None] = ContextVar("noted", default=None)
 #: what may stand between the user's line and ours: refnet itself, its decorators, a plan's program
-_NOT_THE_USERS = (str(Path(__file__).parent.parent), contextlib.__file__, "<plan>")
+_NOT_THE_USERS = (os.path.dirname(os.path.dirname(__file__)), contextlib.__file__, "<plan>")
 
 
 @dataclass(eq=False, slots=True)
@@ -139,4 +139,4 @@ def line_of_user() -> str:
         frame = frame.f_back
     path, number = frame.f_code.co_filename, frame.f_lineno
     text = linecache.getline(path, number, frame.f_globals).strip()
-    return f"{Path(path).name}:{number}{': ' if text else ''}{text}"
+    return f"{os.path.basename(path)}:{number}{': ' if text else ''}{text}"

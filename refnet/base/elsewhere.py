@@ -8,6 +8,7 @@ itself (refnet.relu: refnet.activations.relu); or else by the nearest names.
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -213,6 +214,6 @@ def _place(owner: str, name: str) -> str:
             return f"x.numpy().{name} is that of NumPy's array, through which no gradients flow"
     elif owner.startswith("refnet"):
         for room in ROOMS:
-            if name in vars(sys.modules.get(f"refnet.{room}", object)):
+            if name in vars(importlib.import_module(f"refnet.{room}")):
                 return f"refnet.{room}.{name}"
     return ""

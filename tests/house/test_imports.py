@@ -113,9 +113,16 @@ def test_the_rooms_are_those_that_are_there():
     assert len(ROOMS) == len(set(ROOMS))
 
 
-def test_importing_refnet_loads_nothing_heavy():
-    heavy = sorted({"torch", "triton", "refnet_triton"} | HEAVY)
-    program = f"import sys, refnet, refnet.op; print([m for m in {heavy} if m in sys.modules])"
+#: what most programs need none of, or not at once: loaded when it is first asked for
+LATER = ("graph", "models", "check", "plot", "callbacks", "summary", "report", "cli", "training")
+
+
+def test_importing_refnet_loads_what_tensors_need():
+    """No framework, and no room above the tensors: `import refnet` takes no longer than NumPy."""
+    heavy = {"torch", "triton", "refnet_triton", *HEAVY, *(f"refnet.{room}" for room in LATER)}
+    program = (
+        f"import sys, refnet, refnet.op; print([m for m in {sorted(heavy)} if m in sys.modules])"
+    )
     environment = {k: v for k, v in os.environ.items() if k != "REFNET_BACKEND"}
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     loaded = subprocess.run(
@@ -123,6 +130,20 @@ def test_importing_refnet_loads_nothing_heavy():
         env={**environment, "PYTHONPATH": path}, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert (loaded.stdout, loaded.returncode) == ("[]\n", 0), loaded.stderr
+
+
+def test_every_public_name_is_there():
+    """In a process of its own, where none of them was loaded before."""
+    program = (
+        "import refnet; print([n for n in refnet.__all__ if n not in dir(refnet)]);"
+        "print([n for n in refnet.__all__ if getattr(refnet, n, None) is None])"
+    )
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    loaded = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (loaded.stdout, loaded.returncode) == ("[]\n[]\n", 0), loaded.stderr
 
 
 # -- that the check can fail ---------------------------------------------------------------------
