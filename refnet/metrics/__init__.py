@@ -1,7 +1,7 @@
 """Metrics: how good the predictions are, in terms a person asks for. They do not steer training.
 
-A metric keeps a running mean: `update_state` takes in a batch, `result` reads it, `reset_state`
-starts over.
+A metric keeps sums: `update_state` takes in a batch, `result` is what is computed of them, `merge_state`
+adds those of others, `reset_state` starts over.
 """
 
 from refnet.base.elsewhere import explain
@@ -17,8 +17,23 @@ from refnet.metrics.accuracy import (
     categorical_accuracy,
     sparse_categorical_accuracy,
 )
-from refnet.metrics.metric import Function, Mean, Means, Metric, metric_of
-from refnet.metrics.regression import MeanAbsoluteError, MeanSquaredError
+from refnet.metrics.confusion import (
+    AUC,
+    F1Score,
+    FalseNegatives,
+    FalsePositives,
+    Precision,
+    Recall,
+    TrueNegatives,
+    TruePositives,
+)
+from refnet.metrics.metric import Function, Mean, MeanMetric, Metric, metric_of
+from refnet.metrics.regression import (
+    MeanAbsoluteError,
+    MeanSquaredError,
+    RootMeanSquaredError,
+)
+from refnet.metrics.running import Running
 
 METRICS: dict[str, type[Metric]] = {
     "accuracy": Accuracy,
@@ -28,8 +43,18 @@ METRICS: dict[str, type[Metric]] = {
     "sparse_categorical_accuracy": SparseCategoricalAccuracy,
     "mean_squared_error": MeanSquaredError,
     "mean_absolute_error": MeanAbsoluteError,
+    "root_mean_squared_error": RootMeanSquaredError,
+    "precision": Precision,
+    "recall": Recall,
+    "f1_score": F1Score,
+    "auc": AUC,
+    "true_positives": TruePositives,
+    "false_positives": FalsePositives,
+    "true_negatives": TrueNegatives,
+    "false_negatives": FalseNegatives,
     "mse": MeanSquaredError,
     "mae": MeanAbsoluteError,
+    "rmse": RootMeanSquaredError,
 }
 
 
@@ -42,16 +67,26 @@ def get(identifier: str | Metric | Function) -> Metric:
 
 
 __all__ = [
+    "AUC",
     "METRICS",
     "Accuracy",
     "BinaryAccuracy",
     "CategoricalAccuracy",
+    "F1Score",
+    "FalseNegatives",
+    "FalsePositives",
     "Mean",
     "MeanAbsoluteError",
+    "MeanMetric",
     "MeanSquaredError",
-    "Means",
     "Metric",
+    "Precision",
+    "Recall",
+    "RootMeanSquaredError",
+    "Running",
     "SparseCategoricalAccuracy",
+    "TrueNegatives",
+    "TruePositives",
     "accuracy",
     "accuracy_function",
     "binary_accuracy",

@@ -7,7 +7,7 @@ from typing import Any
 
 from refnet.errors import DTypeError
 from refnet.losses import pairing
-from refnet.metrics.metric import Function, Metric, metric_of
+from refnet.metrics.metric import Function, MeanMetric, metric_of
 from refnet.ops import TABLE
 
 
@@ -21,7 +21,8 @@ def accuracy(y_true: Any, y_pred: Any) -> Any:
 def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Any:
     """The share of outputs that are right: above the threshold where the target is 1, else 0."""
     said = TABLE["cast"](TABLE["greater"](y_pred, threshold), dtype=str(y_true.dtype))
-    return TABLE["mean"](TABLE["cast"](TABLE["equal"](y_true, said)), axis=-1)
+    right = TABLE["cast"](TABLE["equal"](y_true, said), dtype=str(y_true.dtype))
+    return TABLE["mean"](right, axis=-1)
 
 
 @pairing.meeting(pairing.TARGETS)
@@ -62,7 +63,7 @@ def accuracy_function(y_true: Any, y_pred: Any) -> Function:
     return categorical_accuracy
 
 
-class Accuracy(Metric):
+class Accuracy(MeanMetric):
     """The share of right answers: equal class numbers, or the binary, categorical or sparse accuracy.
 
     Which one it is follows from the shapes and types of the data, see `accuracy_function`.

@@ -129,7 +129,7 @@ def _threshold(model: Trainer, activation: str) -> Iterator[str]:
     if not _from_logits(model) or activation in PROBABILITIES:
         return
     for metric in model.metrics:
-        if _is_binary(model, metric) and metric.options.get("threshold", 0.5) == 0.5:
+        if _is_binary(model, metric) and getattr(metric, "threshold", 0.5) == 0.5:
             yield (
                 f"gives scores (from_logits=True), but {metric.name} takes only those above 0.5 for "
                 "a yes: use metrics.BinaryAccuracy(threshold=0)"

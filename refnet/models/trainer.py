@@ -259,16 +259,16 @@ class Trainer(Layer):
     def _train_epoch(
         self, data: Examples, batch_size: int, shuffle: bool, hooks: Callbacks
     ) -> dict[str, float]:
-        means = self._means()
+        running = self._running()
         for number, batch in enumerate(data.batches(batch_size, shuffle)):
             if hooks.each_batch:
                 hooks("on_train_batch_begin", number, None)
-            means.add(len(batch[0]), self._train(*batch))
+            running.add(len(batch[0]), self._train(*batch))
             if hooks.each_batch:
-                hooks("on_train_batch_end", number, means.result())
+                hooks("on_train_batch_end", number, running.result())
                 if self.stop_training:
                     break
-        return means.result()
+        return running.result()
 
     @outside_graphs()
     def _train(self, x: Any, y: Any, weights: Any) -> tuple[Any, ...]:
@@ -281,9 +281,9 @@ class Trainer(Layer):
             optimizer.iterations += 1
         return results
 
-    def _means(self) -> measures.Means:
-        """Running means of the loss and of each metric."""
-        return measures.Means(["loss", *(m.name for m in self.metrics)], self.backend.numpy)
+    def _running(self) -> measures.Running:
+        """The sums of the loss and of each metric."""
+        return measures.Running(self.metrics, self.backend.numpy)
 
     def evaluate(
         self,
@@ -302,11 +302,11 @@ class Trainer(Layer):
         return shown(logs, return_dict)
 
     def _evaluate(self, data: Examples, batch_size: int) -> dict[str, float]:
-        means = self._means()
+        running = self._running()
         step = self._step(evaluation_step)
         for batch in data.batches(batch_size):
-            means.add(len(batch[0]), step(*batch))
-        return means.result()
+            running.add(len(batch[0]), step(*batch))
+        return running.result()
 
     def predict(
         self, x: Any, batch_size: int | None = None, verbose: int | str = "auto"
@@ -334,9 +334,9 @@ class Trainer(Layer):
         self._ready("train_on_batch")
         data = self._weighed_by_class(self._examples(x, y, sample_weight), class_weight)
         batch = next(data.batches(len(data)))
-        means = self._means()
-        means.add(len(data), self._train(*batch))
-        return shown(means.result(), return_dict)
+        running = self._running()
+        running.add(len(data), self._train(*batch))
+        return shown(running.result(), return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False

@@ -17,7 +17,7 @@ from refnet.autograd.variable import Variable
 from refnet.base.names import called
 from refnet.initializers import Initializer
 from refnet.layers.layer import Layer
-from refnet.metrics import Metric
+from refnet.metrics import MeanMetric, Metric
 from refnet.op import Op
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -113,11 +113,12 @@ class Settings:
         elif isinstance(x, Layer):
             yield from self._parts(x._contents())
         elif isinstance(x, Metric):  # its other attributes are what it has counted so far
-            given = ["name", *x.options]
+            given = type(x)._arguments()
             self._attributes += [(x, name) for name in given]
             for name in given:
                 yield from self._key(getattr(x, name))
-            yield from self._key(called(type(x)))
+            if isinstance(x, MeanMetric):
+                yield from self._key(called(type(x)))
         elif hasattr(x, "__dict__") and callable(x) and not isinstance(x, _NO_SETTINGS):
             yield from self._parts(vars(x))
 

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from refnet.training.model import Trainable
 
 KEPT = 32  # how many plans of a step are kept: the oldest goes
-Record = Callable[[Sequence[Tensor]], list[Tensor]]
+#: what a step gives: a tensor, or a number that follows from the shapes of the batch
+Output = Tensor | float
+Record = Callable[[Sequence[Tensor]], list[Output]]
 
 
 class Recorded(NamedTuple):
@@ -71,7 +73,7 @@ class Step:
         model, backend = self.model, self.model.backend
         if model.run_eagerly or watching.get() is not None:  # op by op, each under its layer's name
             outputs = self.record([Tensor(backend.array(x), backend) for x in batch])
-            return tuple(t.read() for t in outputs)
+            return tuple(map(_read, outputs))
         number = model.settings.number()
         if self.trains:
             model.gather(number)
@@ -83,14 +85,15 @@ class Step:
         inputs = [Tensor(a, backend) for a in arrays]
         with recording(inputs), writes_of() as updates:
             outputs = self.record(inputs)
-        variables = [t for t in leaves(*outputs, *updates) if isinstance(t, Variable)]
-        run = self._again(Plan(inputs, outputs, updates), arrays)
+        computed = [t for t in outputs if isinstance(t, Tensor)]
+        variables = [t for t in leaves(*computed, *updates) if isinstance(t, Variable)]
+        run = _among(outputs, self._again(Plan(inputs, computed, updates), arrays))
         if len(self._plans) == KEPT:
             del self._plans[next(iter(self._plans))]
         self._plans[key] = Recorded(
             run, model._parameters, variables, [v.known() for v in variables]
         )
-        return tuple(t.read() for t in outputs)
+        return tuple(map(_read, outputs))
 
     def _again(self, plan: Plan, arrays: tuple[Array, ...]) -> Callable[..., tuple[Array, ...]]:
         """The plan as a function on batches."""
@@ -106,19 +109,38 @@ class Step:
         return again
 
 
+def _read(output: Output) -> Any:
+    return output.read() if isinstance(output, Tensor) else output
+
+
+def _among(outputs: Sequence[Output], run: Callable[..., tuple[Array, ...]]) -> Callable[..., Any]:
+    """A function that gives the numbers among the outputs where they stood when it was recorded."""
+    known = [(i, x) for i, x in enumerate(outputs) if not isinstance(x, Tensor)]
+    if not known:
+        return run
+
+    def with_numbers(*batch: Array) -> tuple[Any, ...]:
+        found: list[Any] = [*run(*batch)]
+        for i, x in known:
+            found.insert(i, x)
+        return tuple(found)
+
+    return with_numbers
+
+
 def prediction_step(model: Trainable) -> Step:
     """x -> the outputs."""
 
-    def record(inputs: Sequence[Tensor]) -> list[Tensor]:
+    def record(inputs: Sequence[Tensor]) -> list[Output]:
         return [model(inputs[0])]
 
     return Step(model, record)
 
 
 def evaluation_step(model: Trainable) -> Step:
-    """x, y, weights -> the loss and each metric's mean over the batch."""
+    """x, y, weights -> the loss, and what the batch adds to each metric's sums."""
 
-    def record(inputs: Sequence[Tensor]) -> list[Tensor]:
+    def record(inputs: Sequence[Tensor]) -> list[Output]:
         x, y, weights = inputs
         y_pred = model(x)
         return [_loss(model, y, y_pred, weights), *_metrics(model, y, y_pred)]
@@ -127,9 +149,9 @@ def evaluation_step(model: Trainable) -> Step:
 
 
 def training_step(model: Trainable) -> Step:
-    """x, y, weights, η, t -> loss and metrics; the parameters take one step downhill."""
+    """x, y, weights, η, t -> the same; and the parameters take one step downhill."""
 
-    def record(inputs: Sequence[Tensor]) -> list[Tensor]:
+    def record(inputs: Sequence[Tensor]) -> list[Output]:
         x, y, weights, rate, t = inputs
         y_pred = model(x, training=True)
         loss = _loss(model, y, y_pred, weights)
@@ -182,8 +204,9 @@ def _loss(model: Trainable, y: Tensor, y_pred: Tensor, weights: Tensor) -> Tenso
     return loss
 
 
-def _metrics(model: Trainable, y: Tensor, y_pred: Tensor) -> list[Tensor]:
-    return [metric.batch_mean(y, y_pred) for metric in model.metrics]
+def _metrics(model: Trainable, y: Tensor, y_pred: Tensor) -> list[Output]:
+    """What the batch adds to the sums of all metrics, one after the other."""
+    return [part for metric in model.metrics for part in metric.batch_sums(y, y_pred)]
 
 
 __all__ = ["Step", "evaluation_step", "prediction_step", "training_step", "weight_gradients"]

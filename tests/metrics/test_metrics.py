@@ -1,4 +1,4 @@
-"""Metrics: known values, and running means that count examples, not batches."""
+"""Metrics: known values, and means that count examples, not batches."""
 
 from __future__ import annotations
 

@@ -255,8 +255,8 @@ PIECES = (
         id="mean-of-means",
         title="A mean of means",
         file="refnet/metrics/metric.py",
-        right="        self.count += count\n",
-        wrong="        self.count += 1\n",
+        right="        return total * float(each) if each > 1 else total, float(values.size * each)\n",
+        wrong="        return total * float(each) if each > 1 else total, 1.0\n",
         story="""
             Each batch reports its mean, and an epoch reports theirs. The last batch is smaller,
             and its examples have to count for no more than the others. Here the sum is weighted

@@ -98,17 +98,8 @@ REASONS: dict[str, tuple[str, ...]] = {
     "A copy more, which nobody else holds.": (
         "refnet/layers/layer.py: arrays.append(array.astype(variable.dtype, copy=False)) → arrays.append(array.astype(variable.dtype, copy=True))",
     ),
-    "The weights are float64, and so is what they multiply.": (
-        'refnet/metrics/metric.py: values = np.asarray(values, "float64") → pass',
-    ),
     "Without a change the function has returned before.": (
         'refnet/losses/pairing.py: return TABLE["index"](x, key=(..., None) if change > 0 else (..., 0)) → return TABLE["index"](x, key=(..., None) if change >= 0 else (..., 0))',
-    ),
-    "0 and 1 are equal in every type.": (
-        'refnet/metrics/metric.py: said = TABLE["cast"](TABLE["greater"](y_pred, threshold), dtype=str(y_true.dtype)) → said = TABLE["cast"](TABLE["greater"](y_pred, threshold))',
-    ),
-    "All batches weigh twice as much: the mean is the same.": (
-        "refnet/metrics/metric.py: count = 1 if values.ndim else np.shape(y_pred)[0]  # one number that stands for all examples → count = 2 if values.ndim else np.shape(y_pred)[0]  # one number that stands for all examples",
     ),
     "All are written or none.": (
         "refnet/optimizers/parameters.py: if not np.all(backend.numpy(part) == 1): → if not np.any(backend.numpy(part) == 1):",

@@ -7,7 +7,7 @@ import pytest
 
 import refnet
 from refnet import layers, losses, metrics, regularizers
-from refnet.base.names import options_of
+from refnet.base.names import WithOptions, options_of
 from refnet.errors import ArgumentError, RefnetError
 
 RNG = np.random.default_rng(3)
@@ -95,12 +95,29 @@ SETTINGS = {"from_logits": True, "label_smoothing": 0.3, "threshold": 0.65}
 MEASURES = [
     (kind, name)
     for kind in dict.fromkeys((*losses.LOSSES.values(), *metrics.METRICS.values()))
+    if issubclass(kind, WithOptions)
     for name in options_of(kind)
+]
+#: of metrics that are no mean of a function, all that they are made with
+OF_SUMS = {
+    "thresholds": 0.65,
+    "class_id": 1,
+    "num_thresholds": 4,
+    "curve": "PR",
+    "from_logits": True,
+}
+COUNTED = [
+    (kind, name)
+    for kind in dict.fromkeys(metrics.METRICS.values())
+    if not issubclass(kind, WithOptions)
+    for name in kind._arguments()
+    if name != "name"
 ]
 
 
 def test_all_options_of_losses_and_metrics_are_tried():
     assert {name for _, name in MEASURES} == set(SETTINGS)
+    assert {name for _, name in COUNTED} == set(OF_SUMS)
 
 
 @pytest.mark.parametrize(("kind", "name"), MEASURES, ids=lambda x: getattr(x, "__name__", x))
@@ -113,6 +130,21 @@ def test_an_option_of_a_loss_or_a_metric(kind, name):
     with pytest.raises(TypeError, match="assignment"):
         late.options[name] = 0
     assert float(late(y, p)) == float(early(y, p)) != float(plain(y, p))
+
+
+@pytest.mark.parametrize(("kind", "name"), COUNTED, ids=lambda x: getattr(x, "__name__", x))
+def test_a_setting_of_a_metric_of_sums(kind, name):
+    """Set later or given at once, also between the steps of a model."""
+    x = np.array([[0.45, -0.1], [0.6, 2.5], [-0.4, 0.7], [0.55, 0.3], [1.2, 0.2]], "float32")
+    y = np.array([[1, 0], [0, 1], [0, 1], [1, 0], [0, 1]], "float32")
+    late, early, plain = kind(), kind(**{name: OF_SUMS[name]}), kind()
+    setattr(late, name, OF_SUMS[name])
+    assert late(y, x) == early(y, x) != plain(y, x)
+    model = refnet.Sequential([layers.Flatten(input_shape=(2,))])
+    model.compile("sgd", "mean_squared_error", [kind()])
+    assert model.evaluate(x, y, verbose=0)[1] == plain.result()
+    setattr(model.metrics[0], name, OF_SUMS[name])
+    assert model.evaluate(x, y, verbose=0)[1] == early.result()
 
 
 def test_options_that_change_between_steps():
