@@ -128,7 +128,7 @@ def test_only_metrics_of_one_kind_are_merged():
 @kinds
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_tensors_and_arrays_give_one_number(kind, dtype):
-    y, p, w = data(kind, dtype=dtype)
+    y, p, w = data(kind, n=5000, dtype=dtype)  # more than float16 counts
     arrays, tensors = kind(), kind()
     arrays.update_state(y, p, w)
     tensors.update_state(refnet.tensor(y), refnet.tensor(p), refnet.tensor(w))
@@ -149,9 +149,7 @@ def model_of(kind, backend, **compiled):
 
 
 @kinds
-@pytest.mark.parametrize(
-    "backend", ["numpy", "loopback", pytest.param("triton", marks=pytest.mark.triton)]
-)
+@pytest.mark.parametrize("backend", ["numpy", "loopback"])
 @pytest.mark.parametrize("run_eagerly", [False, True])
 def test_evaluate_gives_one_number_whatever_the_batches(kind, backend, run_eagerly):
     """The loss with weights, and the metrics; against the metric over the predictions."""
@@ -166,6 +164,18 @@ def test_evaluate_gives_one_number_whatever_the_batches(kind, backend, run_eager
         assert found == pytest.approx(whole, rel=1e-6)
         if issubclass(kind, Confusion):  # counts
             assert found[1:] == pytest.approx(whole[1:], rel=1e-15)
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(
+    "kind", [metrics.Accuracy, metrics.RootMeanSquaredError, metrics.Recall, metrics.AUC]
+)
+def test_evaluate_on_a_gpu(kind):
+    """A mean, a root, a ratio and an area."""
+    model = model_of(kind, "triton")
+    x = RNG.normal(0, 1, (N, 3)).astype("float32")
+    expected = model_of(kind, "numpy").evaluate(x, Y, verbose=0)
+    assert model.evaluate(x, Y, batch_size=12, verbose=0) == pytest.approx(expected, rel=1e-5)
 
 
 @kinds
