@@ -3,22 +3,25 @@
 `gradients(y, xs)` follows the record of how y was made, backwards. Each op on the way turns the
 gradient with respect to its result into those with respect to its inputs: its vjp, which stands
 right below its formula and is applied through the same `apply`. So the gradient of a graph is a graph.
+An op with several differentiable results has a gradient with respect to each; zeros, if nothing reads it.
 
 The walk is a loop, not a recursion: a chain of 100,000 ops is no deeper than one of ten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from refnet.autograd.context import absolute_scope
-from refnet.autograd.tensor import Node, Tensor, apply, lift, recorded
+from refnet.autograd.tensor import Node, Tensor, apply_all, lift, recorded
 from refnet.autograd.variable import Variable
 from refnet.base.dtypes import is_float
 from refnet.errors import ArgumentError, GradientError, ShapeError
 from refnet.op.shapes import agree
 from refnet.ops import TABLE
+
+Key = tuple[int, int]
 
 
 def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) -> Any:
@@ -46,19 +49,19 @@ def gradients(y: Tensor, xs: Sequence[Tensor] | Tensor, upstream: Any = None) ->
     order = recorded([y])
     wanted = {x.key for x in xs if is_float(x.dtype)}
     depends = _depending(order, wanted)
-    _require_constant_targets(order, wanted, depends)
+    path = wanted | depends
+    _require_constant_targets(order, path)
     with absolute_scope("gradients"):
         start = _upstream(y, upstream)
-    found: dict[tuple[int, int], Tensor] = {y.key: start}
+    found: dict[Key, Tensor] = {y.key: start}
     for node in reversed(order):
-        if id(node) not in depends:
+        keys = [(id(node), i) for i in range(node.count)]
+        arrived = {i: found[k] for i, k in enumerate(keys) if k in found and k in depends}
+        if not arrived:
             continue
-        _require_gradient(node, found)
-        g = found.get((id(node), 0))
-        if g is None:
-            continue
+        _require_gradient(node, arrived)
         with absolute_scope(f"gradients/{_scope(node)}"):
-            for x, dx in _backward(node, g, wanted, depends):
+            for x, dx in _backward(node, _of_results(node, arrived), path):
                 found[x.key] = TABLE["add"](found[x.key], dx) if x.key in found else dx
     return [found.get(x.key) for x in xs]
 
@@ -92,42 +95,49 @@ def _differentiable(node: Node) -> Iterable[Tensor]:
     return (t for name, t in zip(op.inputs, node.inputs, strict=True) if name in op.wrt)
 
 
-def _depending(order: list[Node], wanted: set[tuple[int, int]]) -> set[int]:
-    """The nodes through which a wanted tensor reaches the output, by id."""
-    depends: set[int] = set()
+def _depending(order: list[Node], wanted: set[Key]) -> set[Key]:
+    """The results through which a wanted tensor reaches the output, by key."""
+    depends: set[Key] = set()
     for node in order:
-        if not is_float(node.output(0).dtype):
-            continue
-        for t in _differentiable(node):
-            if t.key in wanted or (t.node is not None and id(t.node) in depends):
-                depends.add(id(node))
-                break
+        if any(t.key in wanted or t.key in depends for t in _differentiable(node)):
+            depends.update(t.key for t in _results(node) if is_float(t.dtype))
     return depends
 
 
-def _require_constant_targets(
-    order: list[Node], wanted: set[tuple[int, int]], depends: set[int]
-) -> None:
+def _results(node: Node) -> Iterable[Tensor]:
+    """The results of a node, without the gradients that it was not asked for."""
+    return (t for t in node.outputs() if node.values is None or t.value is not None)
+
+
+def _require_constant_targets(order: list[Node], path: set[Key]) -> None:
     """Raise an error if a gradient is asked for that would go through the targets of a cross-entropy."""
     for node in order:
         for name, t in zip(node.op.inputs, node.inputs, strict=False):
-            asked = t.key in wanted or (t.node is not None and id(t.node) in depends)
-            if name == "targets" and asked and node.op.primal is None:
+            if name == "targets" and t.key in path and node.op.primal is None:
                 raise GradientError(
                     f"{node.op.name}: no gradient flows to the targets: "
                     "targets.detach() are constants; a loss written with refnet.ops has both gradients"
                 )
 
 
-def _require_gradient(node: Node, found: dict[tuple[int, int], Tensor]) -> None:
-    """Raise an error if a gradient that arrived at a node can go no further."""
-    arrived = [i for i in range(node.count) if (id(node), i) in found]
-    if arrived and node.op.gradient is None:
+def _require_gradient(node: Node, arrived: Iterable[int]) -> None:
+    """Raise an error if a gradient that arrived at a result can go no further."""
+    if node.op.gradient is None:
         reason = "it is a gradient itself" if node.op.primal else "its row has no vjp"
         raise GradientError(f"{node.op.name} cannot be differentiated: {reason}")
-    if arrived and arrived[-1] > 0:
-        name = node.op.outputs[arrived[-1]]
-        raise GradientError(f"{node.op.name}: no gradient flows through its result {name!r}")
+    for number in arrived:
+        if not node.op.flows_through(number):
+            name = node.op.outputs[number]
+            raise GradientError(f"{node.op.name}: no gradient flows through its result {name!r}")
+
+
+def _of_results(node: Node, arrived: Mapping[int, Tensor]) -> list[Tensor]:
+    """∂L/∂result for each differentiable result: what arrived there, and zeros where nothing did."""
+    return [
+        arrived[i] if i in arrived else TABLE["full_like"](node.output(i), value=0.0)
+        for i in range(node.count)
+        if node.op.flows_through(i)
+    ]
 
 
 def _require_unchanged(node: Node) -> None:
@@ -136,7 +146,8 @@ def _require_unchanged(node: Node) -> None:
     if vjp is None or node.values is None:
         return
     saved = list(node.saved())
-    for name, t in zip(vjp.names(len(saved) + 1)[1:], saved, strict=True):
+    names = vjp.names(len(node.op.upstream) + len(saved))[len(node.op.upstream) :]
+    for name, t in zip(names, saved, strict=True):
         if isinstance(t, Variable) and t.changed_since(node) and name not in vjp.shape_of:
             raise GradientError(
                 f"{node.op.name} read variable {t.name!r}, which has been assigned since: compute the "
@@ -145,18 +156,19 @@ def _require_unchanged(node: Node) -> None:
 
 
 def _backward(
-    node: Node, g: Tensor, wanted: set[tuple[int, int]], depends: set[int]
+    node: Node, upstream: Sequence[Tensor], path: set[Key]
 ) -> Iterable[tuple[Tensor, Tensor]]:
-    """Apply a node's vjp: (input, its gradient) for every input on the way to a wanted tensor."""
+    """Apply a node's vjp: (input, its gradient) for every input on the path to a wanted tensor."""
     op, vjp = node.op, node.op.gradient
     assert vjp is not None
     _require_unchanged(node)
     inputs = list(_differentiable(node))
-    on_path = [t.key in wanted or (t.node is not None and id(t.node) in depends) for t in inputs]
+    on_path = [t.key in path for t in inputs]
     attributes = {k: v for k, v in node.attributes.items() if k in vjp.attributes}
     if "wrt" in vjp.attributes:
         attributes["wrt"] = tuple(n for n, needed in zip(op.wrt, on_path, strict=True) if needed)
-    results = apply(vjp, (g, *node.saved()), attributes)
-    results = results if isinstance(results, tuple) else (results,)
-    results[0].node.since = node.serial
+    results = apply_all(vjp, (*upstream, *node.saved()), attributes)
+    made = results[0].node
+    assert made is not None
+    made.since = node.serial
     return [(t, dx) for t, dx, needed in zip(inputs, results, on_path, strict=True) if needed]

@@ -41,6 +41,7 @@ from refnet.errors import (
 )
 from refnet.op import Op
 from refnet.op.promotion import keeps_floats, promoted
+from refnet.op.results import as_tuple
 from refnet.op.shapes import Shape, Spec
 from refnet.ops import TABLE
 
@@ -369,6 +370,14 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
 
     The op runs at once if every input has a value; otherwise the result waits for a session.
     """
+    results = apply_all(op, inputs, attributes)
+    return results[0] if len(results) == 1 else results
+
+
+def apply_all(
+    op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = None
+) -> tuple[Tensor, ...]:
+    """`apply`, whose results are a tuple also if there is only one."""
     attributes = attributes or {}
     first = next((x for x in inputs if isinstance(x, Tensor)), None)
     backend = backends.current() if first is None else first.backend
@@ -390,7 +399,7 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
     outputs = node.outputs()
     if op.writes and (writes := noted.get()) is not None:
         writes.append(outputs[0])
-    return outputs[0] if len(outputs) == 1 else outputs
+    return outputs
 
 
 def _operands(
@@ -512,7 +521,7 @@ def _run(op: Op, tensors: tuple[Tensor, ...], attributes: dict[str, Any]) -> tup
         raise DTypeError(f"{op.name}: {error} (inputs of type {types})") from error
     for variable in variables_among(op.writes, op, tensors) if op.writes else ():
         variable.note_change()
-    return values if isinstance(values, tuple) else (values,)
+    return as_tuple(values)
 
 
 def variables_among(names: Sequence[str], op: Op, tensors: Sequence[Tensor]) -> list[Variable]:

@@ -46,6 +46,7 @@ from refnet.check.result import (
 from refnet.errors import ArgumentError, BackendError, unknown_name
 from refnet.op import TABLE, Op
 from refnet.op.columns import Case
+from refnet.op.results import as_tuple
 from refnet.proof.cases import normal
 from refnet.proof.judge import (
     Agreement,
@@ -283,7 +284,7 @@ class _Witness(Backend):
             with self._backend.poisoned():
                 returned = function(*inputs, **attributes)
                 self._backend.synchronize()
-            results = returned if isinstance(returned, tuple) else (returned,)
+            results = as_tuple(returned)
             after = [self._copy(x) for x in inputs]
             self.values = [self._copy(y) for y in results if y is not None]
             self.changed = _changed(op, before, after, self.values)

@@ -38,6 +38,7 @@ from refnet.base.dtypes import FORMATS, arithmetic, round_to
 from refnet.base.files import decode, encode, replace_file
 from refnet.errors import ArgumentError, FileError, RefnetError
 from refnet.op import Op
+from refnet.op.results import as_tuple
 from refnet.op.shapes import Spec
 from refnet.ops import TABLE
 from refnet.proof.judge import Agreement, judge_output, output_names, reference, tolerances
@@ -150,7 +151,7 @@ class Call:
     ) -> Agreement:
         """Hold the results of a backend, and what it did to its inputs, against the exact results."""
         op, (_, exact) = self.op, self.exact
-        results = results if isinstance(results, tuple) else (results,)
+        results = as_tuple(results)
         if len(results) != len(exact):
             what = f"{len(results)} results, the reference has {len(exact)}"
             return self._failed(backend, name, what)
@@ -166,14 +167,15 @@ class Call:
         bounds, names = self.bounds(dtype), output_names(op, exact)
         # what was updated in place is looked at where it lies
         written = {n: x for n, x in zip(given, inputs, strict=True) if n in op.writes}
-        rows = list(zip(names, results, exact, bounds, strict=True))
-        rows += [(n, written[n], y, b) for n, _, y, b in rows if n in written]
+        saved = [not op.flows_through(number) for number in range(len(exact))]
+        rows = list(zip(names, results, exact, bounds, saved, strict=True))
+        rows += [(n, written[n], y, b, s) for n, _, y, b, s in rows if n in written]
         worst: tuple[Any, ...] = (0.0, 0.0, 0.0, "")
-        for output, result, y, bound in rows:
+        for output, result, y, bound, kept in rows:
             if result is None or y is None:
                 continue
-            saved = output != names[0]  # it may have the precision it was computed in
-            allowed = {*types, *map(arithmetic, known)} if saved else set(types)
+            # what is kept for the gradient may have the precision it was computed in
+            allowed = {*types, *map(arithmetic, known)} if kept else set(types)
             found = judge_output(output, result, y, bound, allowed, backend)
             if found[2] > worst[2] or (found[3] and not worst[3]):
                 worst = found

@@ -17,6 +17,7 @@ import numpy as np
 from refnet.autograd.tensor import Node, Tensor, recorded
 from refnet.autograd.variable import Variable
 from refnet.backend import Array, Backend
+from refnet.op.results import as_tuple
 from refnet.proof.judge import Agreement, measure
 
 Key = tuple[int, int]
@@ -126,8 +127,7 @@ def compare(
         before = tuple(_exact(first.numpy(x)) for x in given[0])
         results = []
         for side in (0, 1):
-            made = sides[side].function(node.op)(*given[side], **node.attributes)
-            made = made if isinstance(made, tuple) else (made,)
+            made = as_tuple(sides[side].function(node.op)(*given[side], **node.attributes))
             if node.op.views:  # it may be a view of a variable that is overwritten later
                 made = tuple(y if y is None else sides[side].array(y) for y in made)
             results.append(made)

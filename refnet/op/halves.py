@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refnet.op.promotion import joined_inputs
+from refnet.op.results import as_tuple
 
 if TYPE_CHECKING:
     from refnet.op import Op
@@ -36,16 +37,15 @@ def in_float32(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*inputs, **attributes)
         joined, names = joined_inputs(op, len(inputs)), op.names(len(inputs))
         wide = [x.astype("float32") if i in halves else x for i, x in enumerate(inputs)]
-        results = function(*wide, **attributes)
-        results = results if isinstance(results, tuple) else (results,)
+        results = as_tuple(function(*wide, **attributes))
         if op.writes:
             for i in halves:
                 if names[i] in op.writes:
                     inputs[i][...] = wide[i]
             results = tuple([inputs[names.index(name)] for name in op.writes])
         elif any(joined[i] for i in halves):  # they are of one type
-            rounded = 1 if op.primal is None else len(results)
-            results = *map(_narrow, results[:rounded]), *results[rounded:]
+            rounded = [op.primal is not None or op.flows_through(i) for i in range(len(results))]
+            results = tuple([_narrow(y) if r else y for y, r in zip(results, rounded, strict=True)])
         return results if op.returns_tuple else results[0]
 
     return widened

@@ -35,6 +35,7 @@ import numpy as np
 from refnet import config
 from refnet.base.dtypes import castable, common, is_float, native
 from refnet.errors import DTypeError
+from refnet.op.results import as_tuple
 from refnet.op.shapes import Attributes, number
 
 if TYPE_CHECKING:
@@ -103,8 +104,9 @@ def keeps_floats(op: Op) -> bool:
 @functools.cache
 def joined_inputs(op: Op, count: int) -> list[bool]:
     """Which of `count` inputs are brought to one type."""
-    kept = op.primal.outputs[1:] if op.primal else ()  # in the precision they were computed in
-    apart = {*OWN, *TRUTHS, *op.shape_of, *kept}
+    apart = {*OWN, *TRUTHS, *op.shape_of}
+    if op.primal:  # what was kept is in the precision it was computed in
+        apart |= {*op.primal.outputs} - {*op.primal.differentiable}
     return ["dtype" not in op.attributes and name not in apart for name in op.names(count)]
 
 
@@ -178,7 +180,7 @@ def _makes_floats(op: Op, dtypes: Sequence[str], attributes: Attributes) -> bool
                 y = op.function(*ones, **given)
         except (ValueError, IndexError, TypeError):
             continue
-        return np.asarray(y[0] if isinstance(y, tuple) else y).dtype.kind == "f"
+        return np.asarray(as_tuple(y)[0]).dtype.kind == "f"
     return False
 
 

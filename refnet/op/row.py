@@ -55,8 +55,13 @@ class Op:
         Parameters without a default (data) and with one (attributes, with their defaults).
         `variadic` is True where the data are ``*xs``: any number of arrays.
     outputs
-        Names of the results. Gradients flow into the first one; the others (a log-sum-exp, the
-        pre-activations) are there to be saved for the gradient.
+        Names of the results.
+    differentiable
+        Through which results gradients flow: the first alone, unless the row says otherwise (h and c of
+        an LSTM). The others (a log-sum-exp, the pre-activations) are there to be saved for the gradient.
+    upstream
+        What the gradient calls ∂L/∂result of each of these, and takes first: g of one, gh and gc of h
+        and c. Of a result that nothing reads it is zeros.
     saves
         Which inputs and outputs the gradient needs, by name, in the order its function takes them.
     wrt
@@ -97,6 +102,7 @@ class Op:
         *,
         saves: str = "",
         outputs: str = "y",
+        differentiable: str | None = None,
         wrt: str | None = None,
         writes: str = "",
         views: str = "",
@@ -115,6 +121,9 @@ class Op:
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in data)
         self.attributes = {p.name: p.default for p in parameters if p.default is not p.empty}
         self.outputs = tuple(outputs.split())
+        self.differentiable = self._differentiable(differentiable)
+        several = len(self.differentiable) > 1
+        self.upstream = tuple([f"g{name}" if several else "g" for name in self.differentiable])
         self.saves = tuple(saves.split())
         self.wrt = self.inputs if wrt is None else tuple(wrt.split())
         self.writes = tuple(writes.split())
@@ -178,7 +187,10 @@ class Op:
             if function.__name__ != f"{self.name}_vjp":
                 raise TypeError(f"the gradient of {self.name} is named {self.name}_vjp")
             columns = {"outputs": " ".join(f"d{name}" for name in self.wrt), **row}
-            self.gradient = _enter(Op(function, **columns, wrt="", primal=self))
+            made = Op(function, **columns, wrt="", primal=self)
+            if made.inputs[: len(self.upstream)] != self.upstream:
+                raise TypeError(f"{made.name} takes {', '.join(self.upstream)} first")
+            self.gradient = _enter(made)
             return self.gradient
 
         return attach if function is None else attach(function)
@@ -213,6 +225,10 @@ class Op:
             self._cases = self._cases()
         return self._cases
 
+    def flows_through(self, number: int) -> bool:
+        """Whether result `number` is differentiable; if not, it may be as precise as it was computed."""
+        return number < len(self.outputs) and self.outputs[number] in self.differentiable
+
     def names(self, count: int) -> list[str]:
         """The names of `count` data inputs: where there may be any number, the last one repeats."""
         return [self.inputs[min(i, len(self.inputs) - 1)] for i in range(count)]
@@ -243,6 +259,17 @@ class Op:
     def returns_tuple(self) -> bool:
         """True if the function returns a tuple even when there is one result in it."""
         return len(self.outputs) > 1 or (self.primal is not None and self.primal.variadic)
+
+    def _differentiable(self, names: str | None) -> tuple[str, ...]:
+        if names is None:
+            return self.outputs[:1]
+        found = tuple(names.split())
+        if not found or found != tuple([name for name in self.outputs if name in found]):
+            raise TypeError(
+                f"{self.name}: differentiable names results, of {', '.join(self.outputs)} in this order, "
+                f"got {names!r}"
+            )
+        return found
 
     def _from_list(
         self, inputs: tuple[Any, ...], attributes: dict[str, Any]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refnet.errors import ShapeError
+from refnet.op.results import as_tuple
 
 if TYPE_CHECKING:
     from refnet.op import Op
@@ -64,8 +65,7 @@ def _types(op: Op, specs: Sequence[Spec], attributes: Attributes, bfloat16: str)
     kinds = [bfloat16 if s.dtype == "bfloat16" else s.dtype for s in specs]
     numbers = [number(kind, len(s.shape)) for kind, s in zip(kinds, specs, strict=True)]
     with np.errstate(all="ignore"):
-        results = op.function(*numbers, **attributes)
-    results = results if isinstance(results, tuple) else (results,)
+        results = as_tuple(op.function(*numbers, **attributes))
     return ["float32" if y is None else str(np.asarray(y).dtype) for y in results]
 
 
@@ -128,23 +128,29 @@ def require_results(op: Op, specs: Sequence[Spec], attributes: Attributes) -> No
     """Raise a ShapeError unless g, and the results that were saved, have the shapes of the op's results.
 
     They are inferred from the op's inputs, if all of these were saved. If the result itself was, g has
-    its shape.
+    its shape. With several differentiable results there is such a g for each.
     """
     primal = op.primal
     assert primal is not None
-    g, saved = specs[0].shape, dict(zip(op.inputs[1:], specs[1:], strict=False))
-    if primal.outputs[0] in saved:
-        _require(("g",), (g,), saved[primal.outputs[0]].shape)
+    count = len(primal.upstream)
+    saved = dict(zip(op.inputs[count:], specs[count:], strict=False))
+    upstream = dict(
+        zip(primal.differentiable, zip(primal.upstream, specs, strict=False), strict=True)
+    )
+    for result, (name, g) in upstream.items():
+        if result in saved:
+            _require((name,), (g.shape,), saved[result].shape)
     if not set(primal.inputs) <= set(saved):
         return
-    inputs = specs[1:] if primal.variadic else [saved[name] for name in primal.inputs]
+    inputs = specs[count:] if primal.variadic else [saved[name] for name in primal.inputs]
     given = {name: value for name, value in attributes.items() if name in primal.attributes}
     results = zip(primal.outputs, primal.infer(inputs, given), strict=True)
-    for i, (name, spec) in enumerate(results):
-        if i == 0:
-            _require(("g",), (g,), spec.shape)
-        if name in saved:
-            _require((name,), (saved[name].shape,), spec.shape)
+    for result, spec in results:
+        if result in upstream:
+            name, g = upstream[result]
+            _require((name,), (g.shape,), spec.shape)
+        if result in saved:
+            _require((result,), (saved[result].shape,), spec.shape)
 
 
 def _require(names: Sequence[str], shapes: Sequence[Shape], expected: Shape) -> None:

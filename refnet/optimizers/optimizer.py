@@ -26,6 +26,7 @@ from refnet.errors import (
 )
 from refnet.graph.graph import Group
 from refnet.op import Op
+from refnet.op.results import as_tuple
 from refnet.optimizers.parameters import Parameters
 
 #: the model that an optimizer was compiled into
@@ -212,7 +213,7 @@ class Optimizer(Explained, Configured):
         """Apply the rule: variable and memory are overwritten. Returns what the op made of θ."""
         counted = [t] if "t" in self.rule.inputs else []
         made = self.rule(variable, g, *self._memory_of(variable), rate, *counted, **self.attributes)
-        return made[0] if isinstance(made, tuple) else made
+        return as_tuple(made)[0]
 
     def _memory_of(self, variable: Variable) -> list[Variable]:
         """The rule's memory for a variable: of a weight of the model, its part of the memory for θ."""

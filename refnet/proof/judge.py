@@ -18,6 +18,7 @@ from refnet.backend import Array, Backend
 from refnet.base.dtypes import arithmetic, round_to
 from refnet.op import TABLE, Op
 from refnet.op.columns import Case
+from refnet.op.results import as_tuple
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def inputs_for(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """(inputs, attributes) of a case, in float64, every float rounded to a value of `dtype`.
 
-    For a gradient: a random upstream g, and what the op saves when the reference runs it.
+    For a gradient: a random upstream g for each differentiable result, and what the op saves when the
+    reference runs it.
     """
     primal = op.primal or op
     rng = np.random.default_rng([seed, zlib.crc32(f"{primal.name} {case.name}".encode())])
@@ -77,9 +79,10 @@ def inputs_for(
             saved.extend(inputs)
         else:
             saved.append(given[name] if name in given else round_to(outputs[name], dtype))
-    g = round_to(rng.normal(0.0, 1.0, np.shape(outputs[primal.outputs[0]])), dtype)
+    shapes = [np.shape(outputs[name]) for name in primal.differentiable]
+    upstream = [round_to(rng.normal(0.0, 1.0, shape), dtype) for shape in shapes]
     attributes = {k: v for k, v in case.attributes.items() if k in op.attributes}
-    return (g, *saved), attributes
+    return (*upstream, *saved), attributes
 
 
 def reference(op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Any, ...]:
@@ -88,8 +91,7 @@ def reference(op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tu
         attributes = {**attributes, "dtype": "float64"}
     copies = tuple(np.array(x) for x in inputs) if op.writes else inputs
     with np.errstate(all="ignore"):
-        results = op.function(*copies, **attributes)
-    return results if isinstance(results, tuple) else (results,)
+        return as_tuple(op.function(*copies, **attributes))
 
 
 def arrays_for(
@@ -129,8 +131,8 @@ def measure(
     """Run one op on these inputs, floats rounded to `dtype`, against the float64 reference."""
     exact = reference(op, inputs, attributes)
     with np.errstate(all="ignore"):
-        results = backend.function(op)(*arrays_for(backend, inputs, dtype, layout), **attributes)
-        results = results if isinstance(results, tuple) else (results,)
+        arrays = arrays_for(backend, inputs, dtype, layout)
+        results = as_tuple(backend.function(op)(*arrays, **attributes))
     bounds = tolerances(op, inputs, attributes, exact, dtype)
     worst: tuple[Any, ...] = (0.0, 0.0, 0.0, "")
     if len(results) != len(exact):
@@ -141,7 +143,9 @@ def measure(
             continue
         asked = {**op.attributes, **attributes}.get("dtype", dtype)
         types = {asked if op.primal is None else dtype}
-        if number:  # what is kept for the gradient may have the precision it was computed in
+        if not op.flows_through(
+            number
+        ):  # what is kept for the gradient may have the precision it was computed in
             types.add(arithmetic(dtype))
         found = judge_output(names[number], result, y, bound, types, backend)
         if found[2] > worst[2] or (found[3] and not worst[3]):

@@ -64,12 +64,13 @@ def draw(op: Op, case: Case, dtype: str) -> tuple[tuple[torch.Tensor, ...], dict
         attributes["dtype"] = dtype
     if op.primal is None:
         return inputs, attributes
-    outputs = as_tuple(backend().function(primal)(*inputs, **case.attributes))
-    known = dict(zip(primal.outputs, outputs, strict=False))
-    known |= dict(zip(primal.inputs, inputs, strict=False))
+    results = as_tuple(backend().function(primal)(*inputs, **case.attributes))
+    outputs = dict(zip(primal.outputs, results, strict=False))
+    known = outputs | dict(zip(primal.inputs, inputs, strict=False))
     saved = [inputs if primal.variadic else (known[name],) for name in primal.saves]
-    g = _place(Draws().normal(0.0, 1.0, tuple(outputs[0].shape)), dtype)
-    return (g, *itertools.chain(*saved)), attributes
+    shapes = [tuple(outputs[name].shape) for name in primal.differentiable]
+    upstream = [_place(Draws().normal(0.0, 1.0, shape), dtype) for shape in shapes]
+    return (*upstream, *itertools.chain(*saved)), attributes
 
 
 def as_tuple(results: Any) -> tuple[Any, ...]:

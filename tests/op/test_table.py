@@ -5,7 +5,7 @@ import pytest
 
 from refnet import backend as backends
 from refnet.autograd.backpropagation import gradients
-from refnet.autograd.tensor import apply, tensor
+from refnet.autograd.tensor import apply_all, tensor
 from refnet.backend import NumPyBackend
 from refnet.base.dtypes import spacing
 from refnet.errors import GradientError
@@ -39,7 +39,7 @@ def test_a_row_is_complete(op):
 
 @each(DIFFERENTIABLE)
 def test_a_gradient_takes_what_the_row_saves(op):
-    assert op.gradient.inputs == ("g", *op.saves)
+    assert op.gradient.inputs == (*op.upstream, *op.saves)
     if not op.variadic:
         assert len(op.gradient.outputs) == len(op.wrt)
     assert set(op.gradient.attributes) - {"wrt"} <= set(op.attributes)
@@ -77,10 +77,20 @@ def test_the_reference_is_within_its_own_bound(op, dtype, agree):
 
 
 def applied(op, inputs, attributes):
-    """(the inputs as tensors, the first result)."""
+    """(the inputs as tensors, the results that gradients flow through)."""
     leaves = [tensor(x) for x in inputs]
-    y = apply(op, leaves, attributes)
-    return leaves, y[0] if isinstance(y, tuple) else y
+    return leaves, through(op, apply_all(op, leaves, attributes))
+
+
+def through(op, results):
+    """The differentiable ones among the results."""
+    return [y for number, y in enumerate(results) if op.flows_through(number)]
+
+
+def upstream(op, inputs, attributes):
+    """A random ∂L/∂y for each differentiable result y."""
+    rng = np.random.default_rng(1)
+    return [rng.normal(size=y.shape) for y in through(op, reference(op, inputs, attributes))]
 
 
 def flows(op, inputs):
@@ -88,28 +98,31 @@ def flows(op, inputs):
     return [i for i in range(len(inputs)) if op.variadic or op.inputs[i] in op.wrt]
 
 
-def gradient(op, inputs, attributes, g):
-    """[(which input, ∂(g · y)/∂input)] for the inputs that gradients flow to, by the vjp."""
-    leaves, y = applied(op, inputs, attributes)
-    found = gradients(y, [leaves[i] for i in flows(op, inputs)], upstream=g)
+def gradient(op, inputs, attributes, gs):
+    """[(which input, ∂(Σ g · y)/∂input)] for the inputs that gradients flow to, by the vjp."""
+    leaves, ys = applied(op, inputs, attributes)
+    loss = sum((y * g).sum() for y, g in zip(ys, gs, strict=True))
+    found = gradients(loss, [leaves[i] for i in flows(op, inputs)])
     return [(i, dx.numpy()) for i, dx in zip(flows(op, inputs), found, strict=True)]
 
 
-def differences(op, inputs, attributes, g, i, element, step):
-    """(g · (y(x + step) - y(x)), g · (y(x) - y(x - step))), for one element of input i."""
+def differences(op, inputs, attributes, gs, i, element, step):
+    """(Σ g · (y(x + step) - y(x)), Σ g · (y(x) - y(x - step))), for one element of input i."""
 
     def y(shift):
         shifted = list(inputs)
         shifted[i] = inputs[i].copy()
         shifted[i][element] += shift
-        return reference(op, tuple(shifted), attributes)[0], shifted[i][element]
+        return through(op, reference(op, tuple(shifted), attributes)), shifted[i][element]
 
     (low, x_low), (middle, x), (high, x_high) = y(-step), y(0.0), y(step)
-    right, left = g * (high - middle), g * (middle - low)  # exactly 0 where y does not depend on it
-    return np.sum(right) / (x_high - x), np.sum(left) / (x - x_low)
+    # exactly 0 where y does not depend on it
+    right = sum(np.sum(g * (b - a)) for g, a, b in zip(gs, middle, high, strict=True))
+    left = sum(np.sum(g * (b - a)) for g, a, b in zip(gs, low, middle, strict=True))
+    return right / (x_high - x), left / (x - x_low)
 
 
-def slope(op, inputs, attributes, g, i, element):
+def slope(op, inputs, attributes, gs, i, element):
     """Central differences, freed of their h² term (Richardson); of some step sizes the steadiest.
 
     The steps are fractions of x, so that no step crosses 0 (kinks, logarithms, powers); where one
@@ -118,8 +131,8 @@ def slope(op, inputs, attributes, g, i, element):
     estimates = []
     for fraction in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6):
         h = fraction * (np.abs(inputs[i][element]) or 1.0)
-        coarse = np.mean(differences(op, inputs, attributes, g, i, element, h))
-        fine = np.mean(differences(op, inputs, attributes, g, i, element, h / 2))
+        coarse = np.mean(differences(op, inputs, attributes, gs, i, element, h))
+        fine = np.mean(differences(op, inputs, attributes, gs, i, element, h / 2))
         if coarse == fine == 0:
             return 0.0
         estimates.append((np.abs(fine - coarse), (4 * fine - coarse) / 3))
@@ -135,12 +148,12 @@ def test_gradient_agrees_with_central_differences(op):
         inputs, attributes = inputs_for(op, case, "float64")
         if op is TABLE["cast"]:
             attributes["dtype"] = "float64"  # rounding to float32 is a staircase
-        g = np.random.default_rng(1).normal(size=reference(op, inputs, attributes)[0].shape)
-        for i, dx in gradient(op, inputs, attributes, g):
+        gs = upstream(op, inputs, attributes)
+        for i, dx in gradient(op, inputs, attributes, gs):
             assert dx.shape == inputs[i].shape
             expected = np.zeros_like(dx)
             for element in np.ndindex(dx.shape):
-                expected[element] = slope(op, inputs, attributes, g, i, element)
+                expected[element] = slope(op, inputs, attributes, gs, i, element)
             size = np.maximum(np.abs(expected), np.mean(np.abs(expected))) if dx.size else 1.0
             wrong = np.abs(dx - expected) > 1e-6 * size
             assert not np.any(wrong), (
@@ -167,10 +180,10 @@ KINKS = [
 @pytest.mark.parametrize(("op", "kink"), KINKS)
 def test_gradient_at_a_kink_follows_its_rule(op, kink):
     inputs = tuple(np.array(x, np.float64) for x in kink.at)
-    g = np.full(reference(op, inputs, kink.attributes)[0].shape, 1.5)
-    for i, dx in gradient(op, inputs, kink.attributes, g):
+    gs = [np.full(g.shape, 1.5) for g in upstream(op, inputs, kink.attributes)]
+    for i, dx in gradient(op, inputs, kink.attributes, gs):
         for element in np.ndindex(dx.shape):
-            arguments = op, inputs, kink.attributes, g, i, element
+            arguments = op, inputs, kink.attributes, gs, i, element
             coarse, fine = differences(*arguments, 2e-6), differences(*arguments, 1e-6)
             right, left = (2 * b - a for a, b in zip(coarse, fine, strict=True))
             rules = {"left": left, "right": right, "mean": (left + right) / 2}
@@ -186,7 +199,7 @@ def test_every_kink_is_in_its_row(op):
     stated = {(kink.at[0], str(kink.attributes)) for kink in op.kinks}
     for attributes in ({}, *(case.attributes for case in op.cases if case.name.startswith("{"))):
         for x in (-6.0, -3.0, -0.5, 0.0, 0.5, 3.0, 6.0):
-            arguments = op, (np.array(x),), attributes, np.array(1.0), 0, ()
+            arguments = op, (np.array(x),), attributes, [np.array(1.0)], 0, ()
             right, left = differences(*arguments, 1e-6)
             bent = 1e-3 < np.abs(right - left) < 1e3  # beyond that it is a jump, not a kink
             known = {(x, str(attributes)), (x, "{}")} & stated
@@ -197,7 +210,7 @@ def test_the_gradient_of_a_gradient_is_a_clear_error():
     silent = []
     for op in DIFFERENTIABLE:
         smooth = next(case for case in op.cases if case.smooth)
-        leaves, y = applied(op, *inputs_for(op, smooth, "float64"))
+        leaves, (y, *_) = applied(op, *inputs_for(op, smooth, "float64"))
         g = tensor(np.ones(y.shape))
         (dx,) = gradients(y, [leaves[flows(op, leaves)[0]]], upstream=g)
         try:

@@ -130,7 +130,8 @@ def specs_of(op, given, attributes):
     )
     saved = [named[name] for name in primal.saves if not primal.variadic]
     saved += given if primal.variadic and primal.saves else []
-    return [outputs[0], *saved], {k: v for k, v in attributes.items() if k in op.attributes}
+    upstream = [y for number, y in enumerate(outputs) if primal.flows_through(number)]
+    return [*upstream, *saved], {k: v for k, v in attributes.items() if k in op.attributes}
 
 
 def position(op, case):
