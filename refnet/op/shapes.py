@@ -295,8 +295,11 @@ def neurons_vjp(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequen
 
 
 def moved_back(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Spec]:
-    """The gradient of a rearrangement: in the shape of what was rearranged, of the type of g."""
-    return [Spec(x.shape, specs[0].dtype) for x in specs[1:]]
+    """Gradients in the shapes of the inputs that were saved, in the type of what arrived."""
+    assert op.primal is not None
+    k, flows_to = len(op.primal.upstream), op.primal.wrt
+    saved = zip(op.names(len(specs))[k:], specs[k:], strict=True)
+    return [Spec(x.shape, specs[0].dtype) for name, x in saved if name in flows_to]
 
 
 def reshaped(op: Op, specs: Sequence[Spec], attributes: Attributes) -> Sequence[Spec]:
