@@ -127,5 +127,10 @@ def _lengths(shape: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def permutation(n: int, seed: int | None = None) -> np.ndarray[Any, Any]:
-    """The numbers 0 … n-1 in random order, as a NumPy array: each gets a random word, then sort."""
-    return np.argsort(ops.random.random_bits(next_key(seed, "order"), (n,)), kind="stable")
+    """The numbers 0 … n-1 in random order, as a NumPy array."""
+    return order_of(next_key(seed, "order"), n)
+
+
+def order_of(key: Any, n: int) -> np.ndarray[Any, Any]:
+    """The order of 0 … n-1 that belongs to a key: each gets a random word, then sort."""
+    return np.argsort(ops.random.random_bits(np.asarray(key), (n,)), kind="stable")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from refnet.errors import ArgumentError
 from refnet.metrics.metric import Mean, Metric, added
 
 
@@ -24,9 +25,36 @@ class Running:
 
     def __init__(self, metrics: Sequence[Metric], read: Callable[[Any], Any] = np.asarray) -> None:
         self.metrics = [Mean("loss"), *metrics]
-        self.sums: list[list[Any]] = [[0.0] * len(m.sums) for m in self.metrics]
         self.read = read
+        self.reset()
+
+    def reset(self) -> None:
+        """Start over."""
+        self.sums: list[list[Any]] = [[0.0] * len(m.sums) for m in self.metrics]
         self._waiting: list[tuple[int, Sequence[Any]]] = []
+
+    def get_state(self) -> list[list[Any]]:
+        """The sums, as floats and lists of floats."""
+        self._read()
+        return [[np.asarray(x, "float64").tolist() for x in sums] for sums in self.sums]
+
+    def set_state(self, sums: Sequence[Sequence[Any]]) -> None:
+        """Go on with what `get_state` gave; an ArgumentError if it was that of other metrics."""
+        names = [m.name for m in self.metrics]
+        if not isinstance(sums, Sequence) or len(sums) != len(names):
+            raise ArgumentError(
+                f"sums are those of {', '.join(names)}, one list for each, got {sums!r}"
+            )
+        for metric, parts in zip(self.metrics, sums, strict=True):
+            if not isinstance(parts, Sequence) or len(parts) != len(metric.sums):
+                expected = ", ".join(metric.sums)
+                raise ArgumentError(f"{metric.name} has the sums {expected}, got {parts!r}")
+        try:
+            known = [[np.asarray(x, "float64")[()] for x in parts] for parts in sums]
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"sums are numbers and lists of numbers, got {sums!r}") from error
+        self.reset()
+        self.sums = known
 
     def add(self, count: int, values: Sequence[Any]) -> None:
         """Take in a batch of `count` examples: its mean loss, and what it adds to each metric's sums."""

@@ -230,8 +230,9 @@ class Model(Trainer):
         memo[id(self)] = made
         vars(made).update(copy.deepcopy(vars(self), memo))
         for name in slots_of(self):
-            if name != "settings":
+            if name not in ("settings", "_position"):
                 setattr(made, name, copy.deepcopy(getattr(self, name), memo))
+        made._position = None
         if made._compiled is not None:
             model_of[made.optimizer] = weakref.ref(made)
         made._look_at_settings()

@@ -27,7 +27,9 @@ from refnet.models.arguments import batch_size_of, callbacks_of, require_for_fit
 from refnet.optimizers import Optimizer
 from refnet.optimizers.optimizer import countable
 from refnet.optimizers.parameters import Parameters, move
+from refnet.random import next_key
 from refnet.training.data import Examples, examples
+from refnet.training.position import Position
 from refnet.training.settings import Settings
 from refnet.training.step import Step, evaluation_step, prediction_step, training_step
 
@@ -40,7 +42,7 @@ class Trainer(Layer):
 
     __slots__ = (
         *("backend", "output_shape", "stop_training", "history", "run_eagerly", "settings", "said"),
-        *("_parameters", "_gathered_at", "_compiled", "_steps"),
+        *("_parameters", "_gathered_at", "_compiled", "_steps", "_position"),
     )
 
     def __init__(self, name: str | None = None, **common: Any) -> None:
@@ -55,6 +57,7 @@ class Trainer(Layer):
         self._gathered_at: int | None = None
         self._compiled: tuple[Optimizer, criteria.Loss, list[measures.Metric]] | None = None
         self._steps: dict[Callable[..., Step], Step] = {}
+        self._position: Position | None = None
         self._look_at_settings()
 
     # -- what it consists of -------------------------------------------------------------------
@@ -207,6 +210,7 @@ class Trainer(Layer):
         class_weight: Mapping[int, float] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
+        position: Mapping[str, Any] | None = None,
     ) -> History:
         """Train: `epochs` times over the examples, one step downhill for each batch.
 
@@ -217,6 +221,10 @@ class Trainer(Layer):
         `class_weight` weighs the training data by their classes, not those of the validation; in
         sequences each element by its own. What cannot be learned as it is set up is a UserWarning
         (`refnet.models.advice`).
+
+        With a `position`, which is what `model.position` was, training goes on from there: with the next
+        batch of the same epoch, in the same order. With the same data, weights, state and memory of the
+        optimizer it ends with the same bits as if it had not been interrupted.
 
         Raises
         ------
@@ -236,19 +244,25 @@ class Trainer(Layer):
         data = self._weighed_by_class(data, class_weight)
         warn(self, data.y, self.said)
         steps = -(-len(data) // batch_size)
+        here = Position(self._running(), initial_epoch)
+        if position is not None:
+            here.go_to(position, steps)
         self.stop_training = False
         self.history = history = History()
         listening = [history, *callbacks, *progress(verbose)]
         hooks = Callbacks(listening, self, epochs=epochs, steps=steps, verbose=verbose)
         hooks("on_train_begin", None)
-        for epoch in range(initial_epoch, epochs):
+        for epoch in range(here.epoch, epochs):
+            self._position = here
             hooks("on_epoch_begin", epoch, None)
-            logs = self._train_epoch(data, batch_size, shuffle, hooks)
+            logs = self._train_epoch(data, batch_size, shuffle, hooks, here)
             if validation is not None:
                 hooks("on_test_begin", None)
                 held_out = self._evaluate(validation, batch_size)
                 hooks("on_test_end", held_out)
                 logs |= {f"val_{name}": value for name, value in held_out.items()}
+            if not self.stop_training or here.batch == steps:
+                here.begin(epoch + 1)
             hooks("on_epoch_end", epoch, logs)
             if self.stop_training:
                 break
@@ -257,18 +271,31 @@ class Trainer(Layer):
         return history
 
     def _train_epoch(
-        self, data: Examples, batch_size: int, shuffle: bool, hooks: Callbacks
+        self, data: Examples, batch_size: int, shuffle: bool, hooks: Callbacks, here: Position
     ) -> dict[str, float]:
-        running = self._running()
-        for number, batch in enumerate(data.batches(batch_size, shuffle)):
+        if shuffle and here.order is None:
+            here.order = next_key().tolist()
+        batches = data.batches(batch_size, here.order if shuffle else None, here.batch)
+        for number, batch in enumerate(batches, start=here.batch):
             if hooks.each_batch:
                 hooks("on_train_batch_begin", number, None)
-            running.add(len(batch[0]), self._train(*batch))
+            here.running.add(len(batch[0]), self._train(*batch))
+            here.batch = number + 1
             if hooks.each_batch:
-                hooks("on_train_batch_end", number, running.result())
+                hooks("on_train_batch_end", number, here.running.result())
                 if self.stop_training:
                     break
-        return running.result()
+        return here.running.result()
+
+    @property
+    def position(self) -> dict[str, Any]:
+        """Where the training stands, or stood last, as data that JSON can hold: see `fit`.
+
+        At the end of an epoch it is the beginning of the next one.
+        """
+        if self._position is None:
+            raise NotReadyError(f"{self.name}: fit() has not begun, so there is no position")
+        return self._position.as_data()
 
     @outside_graphs()
     def _train(self, x: Any, y: Any, weights: Any) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
@@ -15,7 +15,7 @@ from refnet.autograd.tensor import Tensor
 from refnet.base.dtypes import native
 from refnet.errors import ArgumentError, DataError, DTypeError
 from refnet.losses import pairing
-from refnet.random import permutation
+from refnet.random import order_of
 
 Array = np.ndarray[Any, Any]
 
@@ -31,10 +31,15 @@ class Examples:
     def __len__(self) -> int:
         return len(self.x)
 
-    def batches(self, size: int, shuffle: bool = False) -> Iterator[tuple[Array, Array, Array]]:
-        """(x, y, weights) of each batch; the last one may be smaller. Shuffled if asked to."""
-        order = permutation(len(self)) if shuffle else None
-        for start in range(0, len(self), size):
+    def batches(
+        self, size: int, key: Sequence[int] | None = None, first: int = 0
+    ) -> Iterator[tuple[Array, Array, Array]]:
+        """(x, y, weights) of each batch from number `first` on; the last one may be smaller.
+
+        In the order that belongs to a key of random numbers, if there is one.
+        """
+        order = None if key is None else order_of(key, len(self))
+        for start in range(first * size, len(self), size):
             rows = slice(start, start + size) if order is None else order[start : start + size]
             y = self.x[:0] if self.y is None else self.y[rows]
             weights = NO_WEIGHTS if self.weights is None else self.weights[rows]
