@@ -44,7 +44,7 @@ class Position:
         }
 
     def go_to(self, data: Mapping[str, Any], steps: int) -> None:
-        """Take up what `as_data` wrote, in epochs of so many steps; an ArgumentError for anything else."""
+        """Take up what `as_data` wrote, in epochs of `steps` steps; an ArgumentError for all else."""
         if not isinstance(data, Mapping) or {*data} != {*FIELDS}:
             raise ArgumentError(
                 f"position is what model.position was, a dict of {', '.join(FIELDS)}, got {data!r}"
