@@ -14,10 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from refnet.autograd.context import absolute_scope
-from refnet.autograd.tensor import Node, Tensor, apply_all, lift, recorded
+from refnet.autograd.tensor import Node, Tensor, apply, lift, recorded
 from refnet.autograd.variable import Variable
 from refnet.base.dtypes import is_float
 from refnet.errors import ArgumentError, GradientError, ShapeError
+from refnet.op.results import as_tuple
 from refnet.op.shapes import agree
 from refnet.ops import TABLE
 
@@ -167,8 +168,6 @@ def _backward(
     attributes = {k: v for k, v in node.attributes.items() if k in vjp.attributes}
     if "wrt" in vjp.attributes:
         attributes["wrt"] = tuple(n for n, needed in zip(op.wrt, on_path, strict=True) if needed)
-    results = apply_all(vjp, (*upstream, *node.saved()), attributes)
-    made = results[0].node
-    assert made is not None
-    made.since = node.serial
+    results = as_tuple(apply(vjp, (*upstream, *node.saved()), attributes))
+    results[0].node.since = node.serial
     return [(t, dx) for t, dx, needed in zip(inputs, results, on_path, strict=True) if needed]

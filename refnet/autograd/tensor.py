@@ -370,14 +370,6 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = Non
 
     The op runs at once if every input has a value; otherwise the result waits for a session.
     """
-    results = apply_all(op, inputs, attributes)
-    return results[0] if len(results) == 1 else results
-
-
-def apply_all(
-    op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None = None
-) -> tuple[Tensor, ...]:
-    """`apply`, whose results are a tuple also if there is only one."""
     attributes = attributes or {}
     first = next((x for x in inputs if isinstance(x, Tensor)), None)
     backend = backends.current() if first is None else first.backend
@@ -399,7 +391,7 @@ def apply_all(
     outputs = node.outputs()
     if op.writes and (writes := noted.get()) is not None:
         writes.append(outputs[0])
-    return outputs
+    return outputs[0] if len(outputs) == 1 else outputs
 
 
 def _operands(

@@ -6,5 +6,5 @@ from typing import Any
 
 
 def as_tuple(results: Any) -> tuple[Any, ...]:
-    """The results of a function of TABLE's names, one or several, as a tuple."""
+    """The results of an op, one or several, as a tuple."""
     return results if isinstance(results, tuple) else (results,)
