@@ -15,10 +15,11 @@ from refnet.errors import BackendError, DTypeError
 from refnet.op import Op
 from refnet.op.fitting import Fitted
 from refnet.op.shapes import Spec
-from refnet_triton import faults, inspect
-from refnet_triton.accesses import guarded
 from refnet_triton.capture import TURN, CapturedGraph, Graphs
-from refnet_triton.runtime import DEVICE, INTERPRETED
+from refnet_triton.inspect import process
+from refnet_triton.runtime import faults
+from refnet_triton.runtime.device import DEVICE, INTERPRETED
+from refnet_triton.runtime.guard import guarded
 
 # isort: split
 import triton
@@ -97,7 +98,7 @@ class TritonBackend(Backend):
     def poisoned(self) -> Iterator[None]:
         """PyTorch fills what `torch.empty` returns, as long as algorithms have to be deterministic.
 
-        Interpreted kernels are guarded besides: see `refnet_triton.accesses`.
+        Interpreted kernels are guarded besides: see `refnet_triton.runtime.guard`.
         """
         fill = torch.utils.deterministic.fill_uninitialized_memory
         strict = torch.are_deterministic_algorithms_enabled()
@@ -122,12 +123,12 @@ class TritonBackend(Backend):
         target: str,
         listing: str = "",
     ) -> list[dict[str, Any]]:
-        return inspect.inspect(inspect.Inspection(op, inputs, attributes, target, listing))[0]
+        return process.inspect(process.Inspection(op, inputs, attributes, target, listing))[0]
 
     def trace(
         self, op: Op, inputs: Sequence[Any], attributes: Mapping[str, Any], dtype: str
     ) -> dict[str, Any]:
-        return inspect.trace(inspect.Trace(op, inputs, attributes, dtype))[0]
+        return process.trace(process.Trace(op, inputs, attributes, dtype))[0]
 
     def describe(self) -> str:
         how = "interpreted on the CPU" if self.interpreted else torch.cuda.get_device_name(DEVICE)

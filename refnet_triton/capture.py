@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from refnet_triton.runtime import DEVICE
+from refnet_triton.runtime.device import DEVICE
 
 #: graphs of a backend: training, evaluation and prediction, each with a last, smaller batch
 KEPT = 8

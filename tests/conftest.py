@@ -49,11 +49,11 @@ def triton_here() -> tuple[str, str]:
     """(the tier that tests of Triton belong to on this machine, why they cannot run or "")."""
     if lacking := missing("torch", "triton"):
         return "interpreted", lacking
-    from refnet_triton import runtime
+    from refnet_triton.runtime import device
 
-    if runtime.INTERPRETED.value:
+    if device.INTERPRETED.value:
         return "interpreted", ""
-    if runtime.DEVICE.type == "cuda":
+    if device.DEVICE.type == "cuda":
         return "gpu", ""
     return "interpreted", "REFNET_COMPILE_ONLY=1 is set: kernels are compiled here, not run"
 
@@ -163,7 +163,7 @@ def agree(record_property):
 @pytest.fixture
 def compile_only(interpreted):
     """compile_only(program): what a program prints that compiles kernels and launches none."""
-    from refnet_triton.inspect import COMPILING, environment
+    from refnet_triton.inspect.process import COMPILING, environment
 
     def run(program):
         done = subprocess.run(

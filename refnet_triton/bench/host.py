@@ -12,7 +12,7 @@ from refnet_triton.bench.inputs import backend
 from refnet_triton.bench.measure import first_line
 from refnet_triton.bench.suite import COMPILED, EAGER, REFNET
 from refnet_triton.bench.timing import ON_GPU, now, rounded
-from refnet_triton.runtime import DEVICE
+from refnet_triton.runtime.device import DEVICE
 
 # isort: split
 import torch

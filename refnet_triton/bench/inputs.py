@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from refnet_triton import runtime
+from refnet_triton.runtime import device
 
 # isort: split
 import torch
@@ -37,12 +37,12 @@ class Draws:
     def normal(self, mean: float, deviation: float, shape: Any) -> Drawn:
         """Normally distributed numbers, in float32."""
         shape = (shape,) if isinstance(shape, int) else shape
-        return (torch.randn(shape, device=runtime.DEVICE) * deviation + mean).as_subclass(Drawn)
+        return (torch.randn(shape, device=device.DEVICE) * deviation + mean).as_subclass(Drawn)
 
     def integers(self, low: int, high: int, shape: Any) -> Drawn:
         """Whole numbers low … high-1, in int64."""
         shape = (shape,) if isinstance(shape, int) else shape
-        return torch.randint(low, high, shape, device=runtime.DEVICE).as_subclass(Drawn)
+        return torch.randint(low, high, shape, device=device.DEVICE).as_subclass(Drawn)
 
 
 def _place(x: Any, dtype: str) -> torch.Tensor:
@@ -50,7 +50,7 @@ def _place(x: Any, dtype: str) -> torch.Tensor:
     x = (
         x.as_subclass(torch.Tensor)
         if isinstance(x, Drawn)
-        else torch.as_tensor(x, device=runtime.DEVICE)
+        else torch.as_tensor(x, device=device.DEVICE)
     )
     return x.to(getattr(torch, dtype)) if x.is_floating_point() else x
 

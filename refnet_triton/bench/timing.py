@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from refnet_triton.runtime import DEVICE
+from refnet_triton.runtime.device import DEVICE
 
 # isort: split
 import torch

@@ -170,7 +170,7 @@ def _attempt(function: Callable[[Any], Any], task: Any) -> tuple[Any, str, bool]
 
 def synchronize() -> None:
     """Wait for the GPU; an error if it is lost. A process that has not used one has none to lose."""
-    runtime = sys.modules.get("refnet_triton.runtime")
+    runtime = sys.modules.get("refnet_triton.runtime.device")
     if runtime is not None and runtime.DEVICE.type == "cuda":
         sys.modules["torch"].cuda.synchronize()
 

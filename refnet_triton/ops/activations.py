@@ -1,14 +1,15 @@
 """Activation functions and their gradients. The twin of refnet/ops/activations.py.
 
-Only the mathematics stands here: loads, masks and stores are those of `refnet_triton.pointwise`. The same
-formulas are fused behind a matrix product by `refnet_triton.ops.matmul.linear`.
+Only the mathematics stands here: loads, masks and stores are those of
+`refnet_triton.language.pointwise`. The same formulas are fused behind a matrix product by
+`refnet_triton.ops.matmul.linear`.
 """
 
 from __future__ import annotations
 
-from refnet_triton import mathematics
+from refnet_triton.language import mathematics
+from refnet_triton.language.pointwise import pointwise
 from refnet_triton.ops.reductions import summed
-from refnet_triton.pointwise import pointwise
 
 # isort: split
 import triton

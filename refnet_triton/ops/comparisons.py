@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from refnet_triton.memory import rounded
+from refnet_triton.language.copies import rounded
+from refnet_triton.language.pointwise import pointwise
 from refnet_triton.ops.reductions import summed
-from refnet_triton.pointwise import pointwise
 
 # isort: split
 import triton.language as tl

@@ -1,16 +1,16 @@
 """Arithmetic, element by element, with broadcasting. The twin of refnet/ops/elementwise.py.
 
-Each formula runs in the shared kernel of `refnet_triton.pointwise`. A gradient that has to be summed back
-to the shape of its input takes a second kernel: see `summed`.
+Each formula runs in the shared kernel of `refnet_triton.language.pointwise`. A gradient that has to be
+summed back to the shape of its input takes a second kernel: see `summed`.
 """
 
 from __future__ import annotations
 
 import math
 
-from refnet_triton import mathematics
+from refnet_triton.language import mathematics
+from refnet_triton.language.pointwise import pointwise
 from refnet_triton.ops.reductions import sum_to, summed
-from refnet_triton.pointwise import pointwise
 
 # isort: split
 import triton.language as tl

@@ -19,12 +19,19 @@ import torch
 from refnet.errors import BackendError, DTypeError
 from refnet.op.shapes import broadcast
 from refnet.ops.indexing import check_axes, check_mask, out_of_range
-from refnet_triton import faults, runtime
-from refnet_triton.faults import note_first
-from refnet_triton.keys import forwards
-from refnet_triton.memory import contiguous
-from refnet_triton.pointwise import collapse, copy_, strided_offset
-from refnet_triton.runtime import LAUNCH, check_tensors, compute_type, narrow, on_device_of, widen
+from refnet_triton.language.copies import contiguous
+from refnet_triton.language.keys import forwards
+from refnet_triton.language.pointwise import collapse, copy_, strided_offset
+from refnet_triton.runtime import device, faults
+from refnet_triton.runtime.device import (
+    LAUNCH,
+    check_tensors,
+    compute_type,
+    narrow,
+    on_device_of,
+    widen,
+)
+from refnet_triton.runtime.faults import note_first
 
 # isort: split
 import triton
@@ -121,7 +128,7 @@ def _three_parts(x, axes, at):
 
 def _tile():
     """How many elements a program holds at a time."""
-    return 1 << 16 if runtime.few_programs else 1024
+    return 1 << 16 if device.few_programs else 1024
 
 
 def _index_type(*arrays):

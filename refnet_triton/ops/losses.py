@@ -10,14 +10,14 @@ from __future__ import annotations
 import torch
 
 from refnet.ops.losses import no_class
-from refnet_triton import faults, mathematics, runtime
-from refnet_triton.axes import spread
-from refnet_triton.faults import note_value
-from refnet_triton.memory import contiguous, rounded, wide
+from refnet_triton.language import mathematics
+from refnet_triton.language.axes import spread
+from refnet_triton.language.copies import contiguous, rounded, wide
+from refnet_triton.language.pointwise import pointwise
 from refnet_triton.ops.reductions import mean, summed
 from refnet_triton.ops.softmax import online_sum
-from refnet_triton.pointwise import pointwise
-from refnet_triton.runtime import (
+from refnet_triton.runtime import device, faults
+from refnet_triton.runtime.device import (
     LAUNCH,
     arithmetic,
     blocks,
@@ -29,6 +29,7 @@ from refnet_triton.runtime import (
     share,
     widen,
 )
+from refnet_triton.runtime.faults import note_value
 
 # isort: split
 import triton
@@ -123,7 +124,7 @@ def _dense_vjp_kernel(g, logits, targets, maxima, log_sums, out, classes, COMPUT
 
 
 def _block(classes):
-    return min(triton.next_power_of_2(max(classes, 16)), 65_536 if runtime.few_programs else 4096)
+    return min(triton.next_power_of_2(max(classes, 16)), 65_536 if device.few_programs else 4096)
 
 
 def _losses(kernel, logits, targets, *note):

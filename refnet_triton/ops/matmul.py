@@ -15,11 +15,11 @@ import torch
 from refnet.errors import DTypeError, ShapeError
 from refnet.op.shapes import require_axes
 from refnet.ops import TABLE
-from refnet_triton import runtime
-from refnet_triton.memory import contiguous, rounded
+from refnet_triton.language.copies import contiguous, rounded
 from refnet_triton.ops import activations
 from refnet_triton.ops.reductions import sum, sum_to
-from refnet_triton.runtime import (
+from refnet_triton.runtime import device
+from refnet_triton.runtime.device import (
     INTERPRETED,
     LAUNCH,
     arithmetic,
@@ -90,7 +90,7 @@ def configuration(m, n, k, dtype, keep=False):
     left for the activation, and numbers would spill to memory: the tile is half as large, and the
     smallest one is shared by twice as many threads.
     """
-    if runtime.few_programs:
+    if device.few_programs:
         return *(min(256, max(16, triton.next_power_of_2(s))) for s in (m, n, k)), 4, 1
     if dtype == torch.float64:
         return 64, 64, 16, 8, 3

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 
-from refnet_triton import mathematics
-from refnet_triton.pointwise import copy_, pointwise
+from refnet_triton.language import mathematics
+from refnet_triton.language.pointwise import copy_, pointwise
 
 # isort: split
 import triton

@@ -11,9 +11,10 @@ import math
 import torch
 
 from refnet.ops.random import ends
-from refnet_triton import mathematics, runtime
-from refnet_triton.memory import contiguous
-from refnet_triton.runtime import (
+from refnet_triton.language import mathematics
+from refnet_triton.language.copies import contiguous
+from refnet_triton.runtime import device
+from refnet_triton.runtime.device import (
     LAUNCH,
     check_tensors,
     compute_type,
@@ -104,7 +105,7 @@ def _launch(kernel, key, y, *arguments, options=LAUNCH):
     """Run a kernel that fills y, four elements for each counter."""
     check_tensors("a random op", key, y)
     n = y.numel()
-    counters = 4096 if runtime.few_programs else 256
+    counters = 4096 if device.few_programs else 256
     if n:
         compute = () if kernel is _bits_kernel else (compute_type(y.dtype),)
         with on_device_of(y):

@@ -18,11 +18,19 @@ import math
 import torch
 
 from refnet.errors import DTypeError
-from refnet_triton import mathematics, runtime
-from refnet_triton.axes import axes_of, neighbours, reduced_count, spread, stretched, three_axes
-from refnet_triton.memory import contiguous, rounded, wide
-from refnet_triton.pointwise import pointwise
-from refnet_triton.runtime import (
+from refnet_triton.language import mathematics
+from refnet_triton.language.axes import (
+    axes_of,
+    neighbours,
+    reduced_count,
+    spread,
+    stretched,
+    three_axes,
+)
+from refnet_triton.language.copies import contiguous, rounded, wide
+from refnet_triton.language.pointwise import pointwise
+from refnet_triton.runtime import device
+from refnet_triton.runtime.device import (
     LAUNCH,
     arithmetic,
     blocks,
@@ -130,7 +138,7 @@ def _tile(length, inner):
 
 def _parts(length, rows, programs):
     """How many parts to cut the reduced axis into: enough to fill a GPU, each of 16 tiles or more."""
-    if programs == 0 or runtime.few_programs:
+    if programs == 0 or device.few_programs:
         return 1
     wanted = triton.cdiv(PROGRAMS, programs)
     return builtins.max(1, builtins.min(triton.cdiv(length, 16 * rows), wanted))

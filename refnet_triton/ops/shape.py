@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import torch
 
-from refnet_triton.memory import contiguous
+from refnet_triton.language.copies import contiguous
+from refnet_triton.language.pointwise import copy_
 from refnet_triton.ops.reductions import sum_to
-from refnet_triton.pointwise import copy_
 
 
 def _empty(shape, like):

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import torch
 
-from refnet_triton import mathematics, runtime
-from refnet_triton.memory import contiguous
-from refnet_triton.runtime import (
+from refnet_triton.language import mathematics
+from refnet_triton.language.copies import contiguous
+from refnet_triton.runtime import device
+from refnet_triton.runtime.device import (
     LAUNCH,
     check_tensors,
     compute_type,
@@ -165,7 +166,7 @@ def _each_row(tile_function, long_kernel, log, axis, x, g=None):
         with on_device_of(a):
             if columns <= LONGEST:
                 wide = triton.next_power_of_2(columns)
-                most = 65_536 if runtime.few_programs else 2048  # elements of a program
+                most = 65_536 if device.few_programs else 2048  # elements of a program
                 tall = max(1, min(triton.next_power_of_2(rows), most // wide))
                 _rows_kernel[(triton.cdiv(rows, tall),)](
                     tile_function, a, b, out, rows, columns, compute_type(x.dtype), tall, wide,

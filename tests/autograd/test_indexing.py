@@ -274,7 +274,7 @@ def test_a_tensor_does_not_change():
 def kernels(torch):
     """The twins of the index ops; new torch tensors lie where they run."""
     from refnet_triton.ops import indexing
-    from refnet_triton.runtime import DEVICE
+    from refnet_triton.runtime.device import DEVICE
 
     with torch.device(DEVICE):
         yield indexing
@@ -295,7 +295,7 @@ def test_half_types_are_summed_in_float32(kernels, torch, dtype, shape):
 @pytest.fixture
 def later(kernels, torch, monkeypatch):
     """Faults are noted, as on a GPU, and not raised by the call; nothing is noted at first."""
-    from refnet_triton import faults
+    from refnet_triton.runtime import faults
 
     monkeypatch.setattr(faults, "later", True)
     monkeypatch.setattr(faults, "_notes", {})
@@ -390,7 +390,7 @@ def test_small_integers_count_along_long_axes(kernels, torch, dtype):
 @pytest.mark.triton
 def test_one_fault_of_many_is_noted(kernels, torch, later):
     """Many programs see one: position, axis and shape are those of one pick. The first note stays."""
-    from refnet_triton.runtime import as_on_a_gpu
+    from refnet_triton.runtime.device import as_on_a_gpu
 
     x, other = torch.ones(50, 70), torch.ones(3)
     indices = torch.stack([torch.arange(5000) % 50, torch.full((5000,), 5)], -1)

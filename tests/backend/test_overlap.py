@@ -187,7 +187,7 @@ def racing():
     if not backends.get("triton").interpreted:
         yield
         return
-    from refnet_triton.accesses import watched
+    from refnet_triton.runtime.guard import watched
 
     launches = []
     with watched(lambda *launch: launches.append([]), lambda access: launches[-1].append(access)):
@@ -242,7 +242,7 @@ def test_as_if_read_before_anything_is_written(op, written, read, place, backend
 @EVERY
 def test_in_the_sizes_of_a_gpu(op, written, read, place):
     """A full program and one that is not. The lanes of a program are those of many threads."""
-    from refnet_triton.runtime import as_on_a_gpu
+    from refnet_triton.runtime.device import as_on_a_gpu
 
     with as_on_a_gpu():
         check(op, backends.get("triton"), written, read, place, 1100)
@@ -257,7 +257,7 @@ def test_many_numbers(how, n, backend):
 @TRITON
 @pytest.mark.parametrize("how", ["one behind", "one before", "transposed"])
 def test_many_numbers_in_the_sizes_of_a_gpu(how):
-    from refnet_triton.runtime import as_on_a_gpu
+    from refnet_triton.runtime.device import as_on_a_gpu
 
     with as_on_a_gpu():
         check(TABLE["assign"], backends.get("triton"), "target", "value", ARRAYS[how], 200_000)
@@ -266,9 +266,9 @@ def test_many_numbers_in_the_sizes_of_a_gpu(how):
 @TRITON
 def test_a_race_is_seen_where_the_values_are_right(torch):
     """The detector: within one program the interpreter reads all before it writes, a GPU does not."""
+    from refnet_triton.language.pointwise import Pointwise
     from refnet_triton.ops.optimizers import assign
-    from refnet_triton.pointwise import Pointwise
-    from refnet_triton.runtime import DEVICE, INTERPRETED
+    from refnet_triton.runtime.device import DEVICE, INTERPRETED
 
     if not INTERPRETED.value:
         pytest.skip("accesses are looked at in the interpreter")
@@ -284,7 +284,7 @@ def test_a_race_is_seen_where_the_values_are_right(torch):
 def test_python_numbers_among_the_inputs(torch):
     """Which tensor overlaps with which is counted without them."""
     from refnet_triton.ops.optimizers import momentum
-    from refnet_triton.runtime import DEVICE
+    from refnet_triton.runtime.device import DEVICE
 
     start = torch.rand(200, device=DEVICE)
     x, expected = start.clone(), [start[:100].clone(), start[100:].clone()]
@@ -416,7 +416,7 @@ def test_every_arrangement_without_that_is_written(view):
 
 
 def launches(run):
-    from refnet_triton.accesses import watched
+    from refnet_triton.runtime.guard import watched
 
     names = []
     with watched(lambda kernel, *_: names.append(kernel), lambda access: None):
@@ -427,7 +427,7 @@ def launches(run):
 @TRITON
 def test_a_copy_is_made_where_it_has_to_be_and_nowhere_else(torch):
     from refnet_triton.ops.optimizers import adam, assign, sgd
-    from refnet_triton.runtime import DEVICE, INTERPRETED
+    from refnet_triton.runtime.device import DEVICE, INTERPRETED
 
     if not INTERPRETED.value:
         pytest.skip("launches are counted in the interpreter")
@@ -450,9 +450,9 @@ def test_a_copy_is_made_where_it_has_to_be_and_nowhere_else(torch):
 
 @TRITON
 def test_an_op_that_does_not_write_looks_at_no_address(torch):
+    from refnet_triton.language.pointwise import copy_
     from refnet_triton.ops.elementwise import add
-    from refnet_triton.pointwise import copy_
-    from refnet_triton.runtime import DEVICE
+    from refnet_triton.runtime.device import DEVICE
 
     x = torch.rand(5, device=DEVICE)
     assert add._prepare((x, x), ())[0].meetings == ()

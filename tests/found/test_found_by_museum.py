@@ -121,7 +121,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
 def test_a_long_reduction_takes_two_launches(name, shape, axis, torch, monkeypatch):
     """As on a GPU. Interpreted it takes one, so that nothing else here goes this way."""
     from refnet_triton.ops import reductions
-    from refnet_triton.runtime import DEVICE, as_on_a_gpu
+    from refnet_triton.runtime.device import DEVICE, as_on_a_gpu
 
     calls, once = [], reductions._reduce
     monkeypatch.setattr(reductions, "_reduce", lambda *a: [calls.append(a), once(*a)][1])
@@ -151,10 +151,10 @@ def test_a_row_longer_than_a_block(name, monkeypatch):
 
 PRODUCTS = """
 import torch
-from refnet_triton import compilation
+from refnet_triton.inspect import compilation
 compilation.without_memory()
 from refnet_triton.ops.matmul import linear, matmul
-from refnet_triton.targets import TARGETS
+from refnet_triton.inspect.targets import TARGETS
 
 launches = []
 with compilation.recording(launches.append):

@@ -79,7 +79,7 @@ def test_the_gradient_of_a_long_row_ends_where_the_row_ends(log):
     import torch
 
     from refnet_triton.ops.softmax import _long_vjp_kernel
-    from refnet_triton.runtime import DEVICE, LAUNCH, compute_type
+    from refnet_triton.runtime.device import DEVICE, LAUNCH, compute_type
 
     y, g = torch.ones(2, 8, device=DEVICE)
     out = torch.full((8,), torch.nan, device=DEVICE)
@@ -104,7 +104,7 @@ SIDES = [1, 16, 500, 511, 512, 513, 1024, 2047, 2048, 4096, 8192]
 def test_a_tile_of_a_product_fits_into_registers_and_shared_memory(dtype, keep, torch):
     """Of every GPU down to sm_80: 255 registers a thread, 163 KB for the tiles in flight."""
     from refnet_triton.ops.matmul import configuration
-    from refnet_triton.runtime import as_on_a_gpu
+    from refnet_triton.runtime.device import as_on_a_gpu
 
     kind = getattr(torch, dtype)
     with as_on_a_gpu():
@@ -132,7 +132,7 @@ def test_a_tile_of_a_product_fits_into_registers_and_shared_memory(dtype, keep, 
 def test_more_results_take_larger_tiles(dtype, keep, results, below, from_there_on, torch):
     """Small tiles make enough programs for a GPU, large ones read each number less often."""
     from refnet_triton.ops.matmul import configuration
-    from refnet_triton.runtime import as_on_a_gpu
+    from refnet_triton.runtime.device import as_on_a_gpu
 
     kind = getattr(torch, dtype)
     with as_on_a_gpu():
@@ -155,8 +155,8 @@ def test_a_tile_of_a_reduction(length, inner):
 @pytest.fixture
 def grids():
     """grids(function, *arguments): the grid of each launch that a function makes."""
-    from refnet_triton import accesses
-    from refnet_triton.runtime import INTERPRETED
+    from refnet_triton.runtime import guard
+    from refnet_triton.runtime.device import INTERPRETED
 
     if not INTERPRETED.value:
         pytest.skip("launches are watched in the interpreter")
@@ -164,7 +164,7 @@ def grids():
     def of(function, *arguments, **attributes):
         found = []
         note = lambda kernel, grid, tensors: found.append(grid)  # noqa: E731
-        with accesses.watched(note, lambda access: None):
+        with guard.watched(note, lambda access: None):
             function(*arguments, **attributes)
         return found
 
@@ -173,7 +173,7 @@ def grids():
 
 @pytest.fixture
 def gpu_sizes():
-    from refnet_triton.runtime import as_on_a_gpu
+    from refnet_triton.runtime.device import as_on_a_gpu
 
     with as_on_a_gpu():
         yield
@@ -296,7 +296,7 @@ def test_philox_counts_beyond_32_bits(torch):
 
     from refnet.ops.random import philox as reference
     from refnet_triton.ops.random import philox
-    from refnet_triton.runtime import DEVICE
+    from refnet_triton.runtime.device import DEVICE
 
     @triton.jit
     def kernel(key, y, first, F: tl.constexpr):
@@ -339,7 +339,7 @@ def test_two_copies_are_summed_as_well(backend):
 @pytest.mark.triton
 def test_a_product_keeps_nothing_it_was_not_asked_for(torch):
     from refnet_triton.ops.matmul import _product
-    from refnet_triton.runtime import DEVICE
+    from refnet_triton.runtime.device import DEVICE
 
     a = torch.ones(1, 2, 2, device=DEVICE)
     assert _product(a, a)[1] is None and _product(a, a, keep=True)[1] is not None
@@ -373,12 +373,12 @@ def test_a_thread_holds_at_most_32_elements_of_a_row(elements):
 @pytest.mark.parametrize("classes", [3, 5000])
 def test_the_loss_of_a_label_that_is_no_class_is_nan(classes, torch, monkeypatch):
     """Nobody waits for labels that lie on a GPU: the error is raised where values are read."""
-    from refnet_triton import faults
     from refnet_triton.ops.losses import (
         sparse_softmax_cross_entropy,
         sparse_softmax_cross_entropy_vjp,
     )
-    from refnet_triton.runtime import DEVICE
+    from refnet_triton.runtime import faults
+    from refnet_triton.runtime.device import DEVICE
 
     monkeypatch.setattr(faults, "later", True)
     monkeypatch.setattr(faults, "_notes", {})
@@ -400,7 +400,7 @@ def test_the_loss_of_a_label_that_is_no_class_is_nan(classes, torch, monkeypatch
 )
 def test_twins_take_matrices_that_fit(a, b, torch):
     from refnet_triton.ops.matmul import linear, matmul
-    from refnet_triton.runtime import DEVICE
+    from refnet_triton.runtime.device import DEVICE
 
     x, y = torch.ones(a, device=DEVICE), torch.ones(b, device=DEVICE)
     with pytest.raises(errors.ShapeError, match="matmul needs matrices"):

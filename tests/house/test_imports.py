@@ -15,16 +15,22 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 REFNET, TRITON = ROOT / "refnet", ROOT / "refnet_triton"
 
-#: the rooms of refnet, lowest first: a folder, or a file that is alone. A room imports from itself and
-#: from those before it, imports for the type checker included. "refnet" gathers what a user types.
-ROOMS = (
-    *("errors", "config", "base", "op", "backend", "proof", "ops"),
-    *("autograd", "plan", "graph"),
-    *("activations", "random", "initializers", "regularizers", "datasets", "utils", "summary"),
-    *("losses", "metrics", "optimizers", "layers", "training"),
-    *("perceptron", "descent", "check", "plot", "callbacks", "models", "diagnostics"),
-    *("report", "refnet", "cli", "__main__"),
-)
+#: the rooms of each package, lowest first: a folder, or a file that is alone. A room imports from itself
+#: and from those before it, imports for the type checker included. "refnet" gathers what a user types.
+ROOMS = {
+    REFNET: (
+        *("errors", "config", "base", "op", "backend", "proof", "ops"),
+        *("autograd", "plan", "graph"),
+        *("activations", "random", "initializers", "regularizers", "datasets", "utils", "summary"),
+        *("losses", "metrics", "optimizers", "layers", "training"),
+        *("perceptron", "descent", "check", "plot", "callbacks", "models", "diagnostics"),
+        *("report", "refnet", "cli", "__main__"),
+    ),
+    TRITON: (
+        *("refnet_triton", "runtime", "language", "ops", "capture", "bench", "inspect"),
+        *("backend", "gpu"),
+    ),
+}
 OUTSIDE = {  # what each package may use besides the standard library and itself
     REFNET: {"numpy", "rich", "safetensors", "matplotlib", "tensorboard"},
     TRITON: {"refnet", "numpy", "torch", "triton", "pytest"},
@@ -70,6 +76,11 @@ def room_of_file(path: Path, root: Path) -> str:
     return root.name if name == "__init__" else name
 
 
+def rooms_of(root: Path) -> tuple[str, ...]:
+    """The rooms of a package, or of a copy of it that has its name."""
+    return next(rooms for package, rooms in ROOMS.items() if package.name == root.name)
+
+
 def import_complaints(path: Path, root: Path) -> list[str]:
     """What a file of a package imports and should not."""
     complaints = []
@@ -81,9 +92,9 @@ def import_complaints(path: Path, root: Path) -> list[str]:
             complaints.append(f"{where}: {root.name} does not import {top}")
         elif top in HEAVY and at_once and room not in MAY_BE_HEAVY:
             complaints.append(f"{where}: import {top} inside the function that needs it")
-        elif top == root.name == "refnet":
-            target = room_of(root, dotted)
-            if ROOMS.index(target) > ROOMS.index(room):
+        elif top == root.name:
+            target, rooms = room_of(root, dotted), rooms_of(root)
+            if rooms.index(target) > rooms.index(room):
                 complaints.append(f"{where}: {room} stands below {target}")
     return complaints
 
@@ -107,10 +118,11 @@ def test_no_import_goes_back(root):
     assert not complaints, "\n".join(complaints)
 
 
-def test_the_rooms_are_those_that_are_there():
-    there = {room_of_file(path, REFNET) for path in REFNET.rglob("*.py")}
-    assert there == set(ROOMS)
-    assert len(ROOMS) == len(set(ROOMS))
+@pytest.mark.parametrize("root", ROOMS, ids=lambda root: root.name)
+def test_the_rooms_are_those_that_are_there(root):
+    there = {room_of_file(path, root) for path in root.rglob("*.py")}
+    assert there == set(ROOMS[root])
+    assert len(ROOMS[root]) == len(there)
 
 
 #: what most programs need none of, or not at once: loaded when it is first asked for
@@ -186,15 +198,16 @@ def test_a_wrong_import_is_named(tmp_path, file, line, complaint):
 
 
 def main() -> None:
-    """Print the table of rooms: what each imports from, and how often; at last what goes back."""
-    found = arrows(REFNET)
-    for room in ROOMS:
-        below = sorted((there for here, there in found if here == room), key=ROOMS.index)
-        print(f"{room:13} {' '.join(f'{there} {found[room, there]}' for there in below)}")
-    back = [
-        wrong for path in sorted(REFNET.rglob("*.py")) for wrong in import_complaints(path, REFNET)
-    ]
-    print(f"\n{len(ROOMS)} rooms; {len(back)} imports that go up or out", *back, sep="\n")
+    """Print the tables of rooms: what each imports from, and how often; at last what goes back."""
+    for root, rooms in ROOMS.items():
+        found = arrows(root)
+        for room in rooms:
+            below = sorted((there for here, there in found if here == room), key=rooms.index)
+            print(f"{room:13} {' '.join(f'{there} {found[room, there]}' for there in below)}")
+        paths = sorted(root.rglob("*.py"))
+        back = [wrong for path in paths for wrong in import_complaints(path, root)]
+        print(f"\n{root.name}: {len(rooms)} rooms; {len(back)} imports that go up or out")
+        print(*back, "", sep="\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ PIECES = (
     Piece(
         id="grid-floor-divided",
         title="The block that nobody launches",
-        file="refnet_triton/pointwise.py",
+        file="refnet_triton/language/pointwise.py",
         right="grid = (triton.cdiv(n, block),)",
         wrong="grid = (n // block,)",
         story="""
@@ -111,7 +111,7 @@ PIECES = (
     Piece(
         id="nan-dropped-by-the-hardware",
         title="tl.max does not see NaN",
-        file="refnet_triton/mathematics.py",
+        file="refnet_triton/language/mathematics.py",
         right="""
         missing = tl.max((x != x).to(tl.int32), axis=0)
         found = tl.max(tl.where(x != x, float("-inf"), x), axis=0)
@@ -131,7 +131,7 @@ PIECES = (
     Piece(
         id="summed-in-half-precision",
         title="A sum that stops at 256",
-        file="refnet_triton/memory.py",
+        file="refnet_triton/language/copies.py",
         right="half = x.dtype in (torch.float16, torch.bfloat16)",
         wrong="half = False",
         story="""
@@ -166,7 +166,7 @@ PIECES = (
     Piece(
         id="written-while-read",
         title="A matrix assigned its own transpose",
-        file="refnet_triton/pointwise.py",
+        file="refnet_triton/language/pointwise.py",
         right="        if plan.meetings "
         "and (apart := self._apart(plan, data, arguments[2])) is not data:\n"
         "            plan, outs, arguments = self._prepare(apart, attributes)\n",
@@ -261,7 +261,7 @@ PIECES = (
     Piece(
         id="attribute-as-float32",
         title="0.1 becomes 0.10000000149",
-        file="refnet_triton/pointwise.py",
+        file="refnet_triton/language/pointwise.py",
         right="        return F(v[0], a)\n",
         wrong="        return F(v[0], tl.full((), a, tl.float32))\n",
         story="""

@@ -209,8 +209,8 @@ PIECES = (
         id="shuffled-with-replacement",
         title="A shuffle that loses examples",
         file="refnet/random.py",
-        right='return np.argsort(ops.random.random_bits(next_key(seed, "order"), (n,)), kind="stable")',
-        wrong='return ops.random.random_bits(next_key(seed, "order"), (n,)) % n',
+        right='return np.argsort(ops.random.random_bits(np.asarray(key), (n,)), kind="stable")',
+        wrong="return ops.random.random_bits(np.asarray(key), (n,)) % n",
         story="""
             n random numbers below n look like a shuffled order and are none: more than a third of
             the examples is missing, and others come twice. Each epoch misses others, so in the
@@ -239,8 +239,8 @@ PIECES = (
         id="last-batch-dropped",
         title="The examples that did not fill a batch",
         file="refnet/training/data.py",
-        right="for start in range(0, len(self), size):",
-        wrong="for start in range(0, len(self) - size + 1, size):",
+        right="for start in range(first * size, len(self), size):",
+        wrong="for start in range(first * size, len(self) - size + 1, size):",
         story="""
             n // batch_size batches: the rest does not fill one. Graphs recorded for one shape make
             it tempting to leave it out, since a smaller batch has to be recorded anew. Without

@@ -65,8 +65,8 @@ REASONS: dict[str, tuple[str, ...]] = {
         "refnet_triton/ops/matmul.py: return *(min(256, max(16, triton.next_power_of_2(s))) for s in (m, n, k)), 4, 1 → return *(min(256, max(16, triton.next_power_of_2(s))) for s in (m, n, k)), 5, 1",
         "refnet_triton/ops/softmax.py: *operands, columns, log, compute_type(x.dtype), BLOCK, num_warps=8, **LAUNCH → *operands, columns, log, compute_type(x.dtype), BLOCK, num_warps=9, **LAUNCH",
         "refnet_triton/ops/softmax.py: LONGEST = 16_384  # elements of a row that one program holds → LONGEST = 16385  # elements of a row that one program holds",
-        "refnet_triton/ops/softmax.py: most = 65_536 if runtime.few_programs else 2048  # elements of a program → most = 65537 if runtime.few_programs else 2048  # elements of a program",
-        "refnet_triton/ops/softmax.py: most = 65_536 if runtime.few_programs else 2048  # elements of a program → most = 65_536 if runtime.few_programs else 2049  # elements of a program",
+        "refnet_triton/ops/softmax.py: most = 65_536 if device.few_programs else 2048  # elements of a program → most = 65537 if device.few_programs else 2048  # elements of a program",
+        "refnet_triton/ops/softmax.py: most = 65_536 if device.few_programs else 2048  # elements of a program → most = 65_536 if device.few_programs else 2049  # elements of a program",
     ),
     "The length of an output is known.": (
         "refnet/losses/probabilistic.py: classes = output_shape[-1] or 0 → classes = output_shape[-1] or 1",

@@ -36,7 +36,7 @@ def test_within_the_bound(op, name, dtype, agree):
 @OPS
 def test_within_the_bound_in_the_sizes_of_a_gpu(op, agree, interpreted):
     """The grids, blocks and tiles that a GPU gets. The interpreter takes fewer and larger ones."""
-    from refnet_triton.runtime import as_on_a_gpu
+    from refnet_triton.runtime.device import as_on_a_gpu
 
     with as_on_a_gpu():
         agree(op, "float32", backends.get("triton"))

@@ -139,7 +139,7 @@ class Update:
     """weight += x, and 2x; counts how often Python ran it. Two launches."""
 
     def __init__(self, machine):
-        from refnet_triton.runtime import DEVICE
+        from refnet_triton.runtime.device import DEVICE
 
         self.machine, self.python, self.broken = machine, 0, ""
         self.weight = machine.torch.zeros(2, device=DEVICE)

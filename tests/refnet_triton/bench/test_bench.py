@@ -7,7 +7,7 @@ import json
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("refnet_triton.runtime")
+pytest.importorskip("refnet_triton.runtime.device")
 
 from refnet.op import TABLE  # noqa: E402
 from refnet_triton.bench import goals, host, measure, page, peers, results, suite, tuning  # noqa: E402

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("refnet_triton.runtime")
+pytest.importorskip("refnet_triton.runtime.device")
 
 from refnet.check.ops import cases_for  # noqa: E402
 from refnet.check.ops import check as checked_by_refnet  # noqa: E402
@@ -280,7 +280,7 @@ def all_of(ops, note=none):
 
 
 LAUNCHED = """
-from refnet_triton import compilation
+from refnet_triton.inspect import compilation
 compilation.without_memory()
 from refnet.proof.judge import all_ops, arrays_for, inputs_for
 from refnet_triton.bench.inputs import backend

@@ -1,7 +1,7 @@
 """Every kernel, as it may be launched, compiles for a GPU that is not here, and compiles well.
 
 Nothing lists the kernels. The twins of TABLE are called without memory, and what they would launch is
-noted and compiled (`refnet_triton.compilation`):
+noted and compiled (`refnet_triton.inspect.compilation`):
 
 - the launches of the benchmark: every op, large, contiguous, in the types it is timed in;
 - those of the test cases in float32: every kernel in each of its forms (of the shared pointwise kernel:
@@ -50,7 +50,7 @@ class Recorder:
     """Notes launches in place of making them: `launches` maps what to compile to who asked for it."""
 
     def __init__(self):
-        from refnet_triton import compilation
+        from refnet_triton.inspect import compilation
 
         compilation.without_memory()
         from refnet_triton.bench import inputs, suite
@@ -140,7 +140,7 @@ def _chosen(recorder, which):
 
 def compile_share(which, share, shares):
     """Compile every shares-th launch, from number `share` on; one line of JSON for each."""
-    from refnet_triton import compilation
+    from refnet_triton.inspect import compilation
 
     recorder = Recorder()
     with compilation.recording(recorder.note):
@@ -151,8 +151,8 @@ def compile_share(which, share, shares):
 
 def compiled_one(made, asking, target):
     """What became of a launch on a target, and what should have."""
-    from refnet_triton import compilation
-    from refnet_triton.targets import TARGETS
+    from refnet_triton.inspect import compilation
+    from refnet_triton.inspect.targets import TARGETS
 
     kernel, signature, *_ = made
     found = {"kernel": kernel.__name__, "target": target, "asking": asking, "error": ""}
@@ -190,7 +190,7 @@ def _should_be_wide(made):
 @functools.cache
 def all_compiled(which):
     """What `compile_share` says, from as many processes as there are processors."""
-    from refnet_triton.inspect import COMPILING, environment
+    from refnet_triton.inspect.process import COMPILING, environment
 
     shares = min(8, os.cpu_count() or 1)
     surroundings = environment(COMPILING)

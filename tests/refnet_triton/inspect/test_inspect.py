@@ -60,7 +60,7 @@ def questions():
 @functools.cache
 def reports():
     """The report of the one launch of each of `questions`."""
-    from refnet_triton.inspect import Inspection, inspect
+    from refnet_triton.inspect.process import Inspection, inspect
 
     asked = [
         Inspection(TABLE[name], [Spec(*given) for given in inputs], {}, *rest)
@@ -148,7 +148,7 @@ def test_instructions_stand_beside_their_line_of_source(target, stage, text):
 
 @triton
 def test_a_stage_that_a_target_lacks_is_refused():
-    from refnet_triton.listings import listed
+    from refnet_triton.inspect.assembly import listed
 
     compiled = type("Compiled", (), {"asm": {"ttir": "", "ptx": "", "cubin": b""}})
     with pytest.raises(RefnetError, match="this target has no amdgcn; it has ttir, ptx, sass"):
@@ -159,7 +159,7 @@ def test_a_stage_that_a_target_lacks_is_refused():
 
 @triton
 def test_without_nvidias_tools_nothing_is_made_up(monkeypatch):
-    from refnet_triton import compilation
+    from refnet_triton.inspect import compilation
 
     compiled = type("Compiled", (), {"asm": {"cubin": b""}})
     assert "nvdisasm" in (compilation.tool("nvdisasm") or "")
@@ -187,7 +187,7 @@ def test_without_nvidias_tools_nothing_is_made_up(monkeypatch):
     ],
 )
 def test_occupancy(target, warps, registers, shared, programs, scarce):
-    from refnet_triton.targets import TARGETS, occupancy
+    from refnet_triton.inspect.targets import TARGETS, occupancy
 
     found = occupancy(TARGETS[target], warps, registers, shared)
     assert (found.programs, found.warps) == (programs, programs * warps)
@@ -196,7 +196,7 @@ def test_occupancy(target, warps, registers, shared, programs, scarce):
 
 @triton
 def test_instructions_are_read_as_the_disassemblers_print_them():
-    from refnet_triton.compilation import accesses, instructions, matrix_instructions
+    from refnet_triton.inspect.compilation import accesses, instructions, matrix_instructions
 
     code = """
 \t//## File "/x/softmax.py", line 66
@@ -328,7 +328,7 @@ SMALL = (
 @functools.cache
 def traces():
     """(traces of SMALL on normal numbers, [(op, case, trace)] of two cases of every op)."""
-    from refnet_triton.inspect import Trace, trace
+    from refnet_triton.inspect.process import Trace, trace
 
     draw = np.random.default_rng(0).normal
     small = [
@@ -523,7 +523,7 @@ def test_what_is_wrong_with_a_trace_is_named(writes, stray, complaint):
 
 PLANTED = """
 import torch
-from refnet_triton import tracing
+from refnet_triton.inspect import tracing
 import triton, triton.language as tl
 
 @triton.jit
@@ -553,7 +553,7 @@ for fault in ("none", "no mask", "tail lost", "overlap"):
 
 @triton
 def test_planted_faults_are_seen(tmp_path):
-    from refnet_triton.inspect import INTERPRETING, environment
+    from refnet_triton.inspect.process import INTERPRETING, environment
 
     program = tmp_path / "planted.py"
     program.write_text(PLANTED)
@@ -572,8 +572,9 @@ def test_planted_faults_are_seen(tmp_path):
 
 @triton
 def test_a_trace_needs_the_interpreter(monkeypatch):
-    from refnet_triton import runtime, tracing
+    from refnet_triton.inspect import tracing
+    from refnet_triton.runtime import device
 
-    monkeypatch.setattr(runtime.INTERPRETED, "value", False)
+    monkeypatch.setattr(device.INTERPRETED, "value", False)
     with pytest.raises(BackendError, match="set TRITON_INTERPRET=1"):
         tracing.trace("relu", lambda x: x, (), {})

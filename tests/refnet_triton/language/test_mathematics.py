@@ -1,4 +1,4 @@
-"""The device functions of `refnet_triton.mathematics`, interpreted, in units in the last place
+"""The device functions of `refnet_triton.language.mathematics`, interpreted, in units in the last place
 (ULP).
 
 float32 is judged against NumPy in float64, float64 against mpmath in 100 bits. On a GPU the same
@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("refnet_triton.runtime")  # before triton, which it tells whether to interpret
+pytest.importorskip(
+    "refnet_triton.runtime.device"
+)  # before triton, which it tells whether to interpret
 
-from refnet_triton import mathematics as tm  # noqa: E402
-from refnet_triton.pointwise import pointwise  # noqa: E402
-from refnet_triton.runtime import DEVICE  # noqa: E402
+from refnet_triton.language import mathematics as tm  # noqa: E402
+from refnet_triton.language.pointwise import pointwise  # noqa: E402
+from refnet_triton.runtime.device import DEVICE  # noqa: E402
 
 pytestmark = pytest.mark.triton
 

@@ -1,4 +1,4 @@
-"""`refnet_triton.pointwise`: one kernel for every elementwise operation. Judged by what torch
+"""`refnet_triton.language.pointwise`: one kernel for every elementwise operation. Judged by what torch
 computes.
 """
 
@@ -12,13 +12,15 @@ import sys
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("refnet_triton.runtime")  # before triton, which it tells whether to interpret
+pytest.importorskip(
+    "refnet_triton.runtime.device"
+)  # before triton, which it tells whether to interpret
 
 import triton.language as tl  # noqa: E402
 
 from refnet.errors import BackendError, ShapeError  # noqa: E402
-from refnet_triton.pointwise import _pointwise_kernel, collapse, copy_, pointwise  # noqa: E402, F401
-from refnet_triton.runtime import DEVICE, INTERPRETED, LAUNCH, specialize  # noqa: E402, F401
+from refnet_triton.language.pointwise import _pointwise_kernel, collapse, copy_, pointwise  # noqa: E402, F401
+from refnet_triton.runtime.device import DEVICE, INTERPRETED, LAUNCH, specialize  # noqa: E402, F401
 
 pytestmark = pytest.mark.triton
 
@@ -380,7 +382,7 @@ def test_says_once_that_there_is_no_gpu():
         k: v for k, v in os.environ.items() if k not in ("TRITON_INTERPRET", "REFNET_COMPILE_ONLY")
     }
     code = "import sys, refnet_triton; assert 'triton' not in sys.modules"
-    code += "; import refnet_triton.runtime"
+    code += "; import refnet_triton.runtime.device"
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
     )

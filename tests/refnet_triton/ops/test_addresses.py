@@ -46,14 +46,15 @@ class LastProgram:
         import torch
         from triton.runtime import interpreter
 
-        from refnet_triton import accesses, pointwise, runtime
-        from refnet_triton.interpreter import check_launch
+        from refnet_triton.language import pointwise
+        from refnet_triton.runtime import device, guard
+        from refnet_triton.runtime.interpreter import check_launch
 
-        self.tensors_in, self.check_launch = accesses.tensors_in, check_launch
+        self.tensors_in, self.check_launch = guard.tensors_in, check_launch
         self.monkeypatch, self.whole_loops = monkeypatch, whole_loops
         self.interpreter, self.integer = interpreter, integer
         self.reached, self.tensors = [], []
-        for module in (runtime, pointwise):
+        for module in (device, pointwise):
             monkeypatch.setattr(module, "DEVICE", torch.device("meta"))
         builder = interpreter.InterpreterBuilder
         monkeypatch.setattr(builder, "create_masked_load", self.load)
@@ -156,8 +157,8 @@ def test_every_op_has_a_large_case():
 @pytest.mark.parametrize(("op", "case"), CASES)
 def test_every_element_beyond_32_bits_is_reached(op, case, torch, monkeypatch):
     """The last programs touch elements beyond the 2³¹st, none before the first, none behind the last."""
-    from refnet_triton.accesses import extent
-    from refnet_triton.runtime import INTERPRETED, as_on_a_gpu
+    from refnet_triton.runtime.device import INTERPRETED, as_on_a_gpu
+    from refnet_triton.runtime.guard import extent
 
     if not INTERPRETED.value:
         pytest.skip("addresses are looked at in the interpreter")
@@ -233,8 +234,8 @@ EXTREMES = [op for op in all_ops() if op.file not in ELEMENTWISE and op.name not
 @pytest.mark.parametrize("op", EXTREMES, ids=lambda op: op.name)
 def test_any_length_may_be_out_of_all_proportion(op, torch, monkeypatch):
     """A GPU takes the grids, and the last programs stay within the tensors."""
-    from refnet_triton.accesses import extent
-    from refnet_triton.runtime import INTERPRETED, as_on_a_gpu
+    from refnet_triton.runtime.device import INTERPRETED, as_on_a_gpu
+    from refnet_triton.runtime.guard import extent
 
     if not INTERPRETED.value:
         pytest.skip("addresses are looked at in the interpreter")

@@ -42,7 +42,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("refnet_triton.runtime")
+pytest.importorskip("refnet_triton.runtime.device")
 
 from refnet.base.dtypes import round_to, spacing  # noqa: E402
 from refnet.ops import TABLE  # noqa: E402

@@ -9,8 +9,8 @@ pytestmark = pytest.mark.triton
 from refnet import backend as backends  # noqa: E402
 from refnet.check.ops import check  # noqa: E402
 from refnet.op import TABLE  # noqa: E402
-from refnet_triton.accesses import guarded, watched  # noqa: E402
-from refnet_triton.runtime import DEVICE, INTERPRETED, as_on_a_gpu  # noqa: E402
+from refnet_triton.runtime.device import DEVICE, INTERPRETED, as_on_a_gpu  # noqa: E402
+from refnet_triton.runtime.guard import guarded, watched  # noqa: E402
 
 # isort: split
 import triton  # noqa: E402

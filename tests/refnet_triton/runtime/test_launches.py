@@ -15,14 +15,15 @@ from refnet.proof.judge import all_ops, arrays_for, inputs_for
 
 pytestmark = pytest.mark.triton
 torch = pytest.importorskip("torch")
-runtime = pytest.importorskip("refnet_triton.runtime")
+runtime = pytest.importorskip("refnet_triton.runtime.device")
 
 import triton  # noqa: E402
 import triton.language as tl  # noqa: E402
 
-from refnet_triton import interpreter, pointwise  # noqa: E402
-from refnet_triton.accesses import watched  # noqa: E402
 from refnet_triton.bench.inputs import as_tuple  # noqa: E402
+from refnet_triton.language import pointwise  # noqa: E402
+from refnet_triton.runtime import interpreter  # noqa: E402
+from refnet_triton.runtime.guard import watched  # noqa: E402
 from tests.refnet_triton.ops.test_addresses import specs  # noqa: E402
 
 interpreted = pytest.mark.skipif(
@@ -153,12 +154,12 @@ def test_factors_of_two_types():
 
 
 SHARED = """
-from refnet_triton import compilation
+from refnet_triton.inspect import compilation
 compilation.without_memory()
 import torch
 from refnet_triton.bench.tuning import TILES, tile
 from refnet_triton.ops import matmul
-from refnet_triton.targets import TARGETS
+from refnet_triton.inspect.targets import TARGETS
 
 float32 = [(64, 64, 32, 4, 3), (32, 32, 32, 4, 3), (128, 64, 32, 8, 4)]
 through_registers = [(32, 256, 64, 4, 3), (64, 64, 64, 2, 3)]  # few rows; two warps

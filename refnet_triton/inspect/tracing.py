@@ -1,8 +1,8 @@
 """Which program of a kernel touches which element: launches in the interpreter, their accesses noted.
 
-The accesses (`refnet_triton.accesses`) tell everything: which elements are read and by whom, which are
-written, never or twice, and how many lanes idle. The launches are those of a GPU: blocks, tiles and grids
-have the sizes they have there (`runtime.as_on_a_gpu`).
+The accesses (`refnet_triton.runtime.guard`) tell everything: which elements are read and by whom, which
+are written, never or twice, and how many lanes idle. The launches are those of a GPU: blocks, tiles and
+grids have the sizes they have there (`device.as_on_a_gpu`).
 
 Programs are numbered through all launches of an op: those of the second one follow those of the first.
 """
@@ -18,8 +18,8 @@ import torch
 
 from refnet.errors import BackendError
 from refnet.op import TABLE, Op
-from refnet_triton import runtime
-from refnet_triton.accesses import Access, watched
+from refnet_triton.runtime import device
+from refnet_triton.runtime.guard import Access, watched
 
 NOBODY = -1
 
@@ -97,10 +97,10 @@ def trace(
     name: str, function: Callable[..., Any], arrays: tuple[Any, ...], attributes: dict[str, Any]
 ) -> dict[str, Any]:
     """Run an op's twin and say who touched what: see `Backend.trace` for what is returned."""
-    if not runtime.INTERPRETED.value:
+    if not device.INTERPRETED.value:
         raise BackendError("a trace needs Triton's interpreter: set TRITON_INTERPRET=1")
     op, notes = TABLE[name], _Notes()
-    with runtime.as_on_a_gpu(), watched(notes.launched, notes.touched), np.errstate(all="ignore"):
+    with device.as_on_a_gpu(), watched(notes.launched, notes.touched), np.errstate(all="ignore"):
         results = function(*arrays, **attributes)
     memory, views = _memory(op, arrays, results, notes.tensors)
     lanes: dict[tuple[int, int], list[dict[str, Any]]] = {}

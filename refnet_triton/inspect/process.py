@@ -1,12 +1,12 @@
 """Look into kernels without running them on a GPU: what becomes of them, and what they touch.
 
-`inspect` compiles the launches that an op would make, for any target (`refnet_triton.compilation`).
-`trace` runs them in Triton's interpreter, in the sizes they have on a GPU, and notes which program
-touches which element (`refnet_triton.tracing`).
+`inspect` compiles the launches that an op would make, for any target (`compilation`). `trace` runs them
+in Triton's interpreter, in the sizes they have on a GPU, and notes which program touches which element
+(`tracing`).
 
 Triton decides while it is imported whether it compiles or interprets, and this program may have decided
-already. So the work is done by another one, `python -m refnet_triton.inspect`, which is asked through
-its standard input and answers through its standard output.
+already. So the work is done by another one, `python -m refnet_triton.inspect.process`, which is asked
+through its standard input and answers through its standard output.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from refnet.errors import ArgumentError, BackendError, RefnetError
 from refnet.op import Op
 from refnet.op.columns import Case
 from refnet.op.shapes import Spec
-from refnet_triton.targets import target_named
+from refnet_triton.inspect.targets import target_named
 
 COMPILING = {"REFNET_COMPILE_ONLY": "1", "CUDA_VISIBLE_DEVICES": ""}
 INTERPRETING = {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -88,7 +88,7 @@ def _ask(settings: Mapping[str, str], kind: str, asked: list[Any]) -> Any:
 
 
 def _inspected(asked: list[Inspection]) -> list[list[dict[str, Any]]]:
-    from refnet_triton import compilation
+    from refnet_triton.inspect import compilation
 
     compilation.without_memory()
     return [_reports(*one) for one in asked]
@@ -99,7 +99,7 @@ def _reports(
 ) -> list[dict[str, Any]]:
     import torch
 
-    from refnet_triton.compilation import Launch, recording, report
+    from refnet_triton.inspect.compilation import Launch, recording, report
 
     empty = [torch.empty(s.shape, dtype=getattr(torch, s.dtype), device="meta") for s in specs]
     dtype = next((s.dtype for s in specs if "float" in s.dtype), "float32")
@@ -116,7 +116,7 @@ def _reports(
 
 
 def _traced(asked: list[Trace]) -> list[dict[str, Any]]:
-    from refnet_triton import tracing
+    from refnet_triton.inspect import tracing
 
     return [tracing.trace(one.op, *call(*one)) for one in asked]
 

@@ -1,13 +1,13 @@
 """The same numbers elsewhere in memory: laid out without gaps, or in another type.
 
-All of it is the shared pointwise kernel storing what it loaded (`refnet_triton.pointwise.copy_`).
+All of it is the shared pointwise kernel storing what it loaded (`pointwise.copy_`).
 """
 
 from __future__ import annotations
 
 import torch
 
-from refnet_triton.pointwise import copied, copy_
+from refnet_triton.language.pointwise import copied, copy_
 
 
 def contiguous(x):

@@ -10,7 +10,7 @@ TRITON_INTERPRET=1, GPU or not       the same, on purpose: a debugger can step t
 REFNET_COMPILE_ONLY=1, no GPU        kernels can be compiled for any GPU, but not launched
 ===================================  ==========================================================
 
-What the interpreter gets wrong is put right once: see `narrow`, `widen`, and `refnet_triton.interpreter`.
+What the interpreter gets wrong is put right once: see `narrow`, `widen`, and `interpreter`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import Any
 
 import torch
 
-from refnet_triton import interpreter
-from refnet_triton.interpreter import MOST_PROGRAMS
+from refnet_triton.runtime import interpreter
+from refnet_triton.runtime.interpreter import MOST_PROGRAMS
 
 _NO_GPU = not torch.cuda.is_available()
 _COMPILE_ONLY = os.environ.get("REFNET_COMPILE_ONLY") == "1"
@@ -53,8 +53,8 @@ if isinstance(tl.zeros, triton.JITFunction) == INTERPRETED.value:
     from refnet.errors import BackendError
 
     raise BackendError(
-        "triton was imported before refnet_triton.runtime could choose between compiling and "
-        "interpreting. Import refnet_triton.runtime first, or set TRITON_INTERPRET (no GPU: 1) "
+        "triton was imported before refnet_triton.runtime.device could choose between compiling and "
+        "interpreting. Import refnet_triton.runtime.device first, or set TRITON_INTERPRET (no GPU: 1) "
         "in the environment, before Python starts."
     )
 

@@ -41,9 +41,17 @@ import torch
 
 from refnet.base.dtypes import common
 from refnet.errors import DTypeError
-
-from . import runtime
-from .runtime import (
+from refnet_triton.language.strides import (
+    collapse,
+    expand,
+    is_contiguous,
+    meetings,
+    reach,
+    share_elements,
+    stored_twice,
+)
+from refnet_triton.runtime import device
+from refnet_triton.runtime.device import (
     DEVICE,
     LAUNCH,
     check_tensors,
@@ -52,7 +60,6 @@ from .runtime import (
     specialize,
     widen,
 )
-from .strides import collapse, expand, is_contiguous, meetings, reach, share_elements, stored_twice
 
 # isort: split
 import triton
@@ -403,7 +410,7 @@ class Pointwise:
                 check_tensors(self.__name__, value)
         if not tensors or len(scalars) > MAX_NUMBERS:
             check_tensors(self.__name__, *data)  # says that a number came where a tensor has to
-        plan = self._plan(tuple(kinds), attributes, runtime.few_programs)
+        plan = self._plan(tuple(kinds), attributes, device.few_programs)
         if self._writes:
             outs = tuple([data[i] for i in self._writes])
         else:

@@ -13,7 +13,7 @@ tl.dot                 16 terms a step at least, as the compiler takes no fewer
 shared memory          227 KiB at most for the tiles that a tl.dot reads (see `Tiles`)
 =====================  ==============================================================================
 
-The last three hold in the sizes of a GPU alone (`runtime.as_on_a_gpu`). Interpreted, there are few
+The last three hold in the sizes of a GPU alone (`device.as_on_a_gpu`). Interpreted, there are few
 programs, larger than a GPU could have.
 
 That blocks are powers of 2 and have at most 2²⁰ elements, and that the factors of a tl.dot are of one
@@ -127,7 +127,7 @@ def refuse_what_a_gpu_refuses() -> None:
     """Look at each launch before it runs, and at the tiles of its products."""
     from triton.runtime import interpreter
 
-    from refnet_triton import runtime
+    from refnet_triton.runtime import device
 
     executor, builder = interpreter.GridExecutor, interpreter.InterpreterBuilder
     launch, load, dot = executor.__call__, builder.create_masked_load, builder.create_dot
@@ -137,7 +137,7 @@ def refuse_what_a_gpu_refuses() -> None:
     def checked_launch(self: Any, *args: Any, **options: Any) -> Any:
         nonlocal tiles
         before, grid, name = tiles, self.grid, self.fn.__name__
-        as_on_a_gpu = not runtime.few_programs
+        as_on_a_gpu = not device.few_programs
         warps = options.get("num_warps", 4) if as_on_a_gpu else 4
 
         def checked_grid(arguments: Any) -> Any:

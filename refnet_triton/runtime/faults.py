@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 
 from refnet.ops.indexing import out_of_range
-from refnet_triton.runtime import DEVICE
+from refnet_triton.runtime.device import DEVICE
 
 # isort: split
 import triton

@@ -2,11 +2,11 @@
 
 Nothing lists the kernels. A twin is called on tensors of the "meta" device, which have a shape and no
 memory, and its launches are not made but noted (`recording`): the kernel, its arguments, its options.
-What Triton would compile follows from these (`runtime.specialize`). The machine code says the rest: how
+What Triton would compile follows from these (`device.specialize`). The machine code says the rest: how
 many registers a thread has, whether numbers are spilled to memory, how wide the loads and stores are.
 
-This module is for programs of their own (see `refnet_triton.inspect`): Triton compiles or interprets, as
-it was told when it was imported.
+This module is for programs of their own (see `refnet_triton.inspect.process`): Triton compiles or
+interprets, as it was told when it was imported.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from refnet_triton import runtime
-from refnet_triton.targets import TARGETS, Target, occupancy
+from refnet_triton.inspect.targets import TARGETS, Target, occupancy
+from refnet_triton.runtime import device
 
 # isort: split
 import triton
@@ -35,14 +35,14 @@ INVISIBLE = 1024  # bytes of static shared memory that NVIDIA's tools count and 
 
 def without_memory() -> None:
     """Let the twins work on the "meta" device. To be called before they are imported."""
-    runtime.DEVICE = torch.device("meta")
+    device.DEVICE = torch.device("meta")
 
 
 # -- what would be launched ------------------------------------------------------------------------
 
 
 class Launch(NamedTuple):
-    """A launch that was not made. `made` is what `runtime.specialize` returns."""
+    """A launch that was not made. `made` is what `device.specialize` returns."""
 
     made: tuple
     grid: tuple[int, ...]
@@ -74,7 +74,7 @@ def recording(note: Callable[[Launch], Any]) -> Iterator[None]:
 
     def run(kernel: Any, *args: Any, grid: Any, warmup: Any, **options: Any) -> None:
         grid = grid if isinstance(grid, tuple) else (grid,)
-        note(Launch(runtime.specialize(kernel, args, options), grid))
+        note(Launch(device.specialize(kernel, args, options), grid))
 
     JITFunction.run = run
     try:
@@ -87,7 +87,7 @@ def recording(note: Callable[[Launch], Any]) -> Iterator[None]:
 
 
 def compile_for(made: tuple, target: Target, afresh: bool = False) -> Any:
-    """What `runtime.specialize` returned, compiled. Not from Triton's cache if it has to be `afresh`.
+    """What `device.specialize` returned, compiled. Not from Triton's cache if it has to be `afresh`.
 
     The cache knows the source, but not the file it stands in: what it holds may name the lines of
     another checkout.
@@ -248,7 +248,7 @@ def report(launch: Launch, target_name: str, listing: str = "") -> dict[str, Any
 
     `listing` asks for a text as well: "ttir", "ttgir", "llir", "ptx" (AMD: "amdgcn") or "sass".
     """
-    from refnet_triton.listings import listed
+    from refnet_triton.inspect.assembly import listed
 
     target = TARGETS[target_name]
     found: dict[str, Any] = {

@@ -20,12 +20,12 @@ arithmetic with mpmath and then rounded. The polynomials' own error stays below 
 Bounds are given as ULP in float32 / float64; `test_mathematics.py` holds them. "Instructions"
 are those of one float32 element on sm_90, counted in its machine code; a bfloat16 kernel on an H200
 has time for about 27 before it stops being limited by memory. Arguments are float32 or float64:
-widen 16-bit numbers first (`runtime.widen`).
+widen 16-bit numbers first (`device.widen`).
 """
 
 from __future__ import annotations
 
-from . import runtime  # noqa: F401  first: it chooses between compiling and interpreting
+from refnet_triton.runtime import device  # noqa: F401  first: it chooses between compiling and interpreting
 
 # isort: split
 import triton

@@ -1,0 +1,1 @@
+"""What kernels are written in: device functions, the shared pointwise kernel, and where elements lie."""
