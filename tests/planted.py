@@ -53,6 +53,20 @@ def products_of(xp):
     return products, products_vjp
 
 
+def growth_of(xp):
+    """A gradient that needs the results alone, and of x the shape."""
+
+    def growth(x):
+        r"""y = e^x,  z = 2 x,  w = tanh x"""
+        return xp.exp(x), 2 * x, xp.tanh(x)
+
+    def growth_vjp(gy, gz, gw, y, w, x):
+        r"""∂L/∂x = ∂L/∂y y + 2 ∂L/∂z + ∂L/∂w (1 - w²)"""
+        return gy * y + 2 * gz + gw * (1 - w * w)
+
+    return growth, growth_vjp
+
+
 def powers_of(xp):
     """Whole numbers between two results that are differentiable."""
 
@@ -163,6 +177,10 @@ def _cell_vjp_terms(gh, gc, *saved, wrt=()):
     return np.sum(np.abs(gh) + np.abs(gc)) * max(largest) ** 2 * 4
 
 
+def _growth_terms(gy, gz, gw, y, w, x):
+    return np.abs(gy * y) + 2 * np.abs(gz) + np.abs(gw)
+
+
 def _sums_terms(gtotal, gsquares, *xs):
     return tuple([np.abs(gtotal) + 2 * np.abs(gsquares * x) for x in xs])
 
@@ -171,6 +189,7 @@ CELL = (3, 4), (3, 2), (3, 2), (4, 8), (2, 8), (8,)
 PROOFS = {
     "polar": ([(5, 7), (5, 7)], ulp(4), ulp(8, of=_polar_terms)),
     "products": ([(5, 7), (5, 7)], ulp(4), ulp(8, of=_products_terms)),
+    "growth": ([(5, 7)], ulp(4), ulp(8, of=_growth_terms)),
     "powers": ([(5, 7)], ulp(2), ulp(8, of=lambda g, h, x: 2 * abs(g * x) + 3 * abs(h) * x * x)),
     "sums": (
         [(5, 7)] * 3,
@@ -183,6 +202,7 @@ PROOFS = {
 FORMULAS = {
     "polar": (polar_of, {"saves": "x y", "outputs": "r phi", "differentiable": "r phi"}),
     "products": (products_of, {"saves": "a b", "outputs": "p q s", "differentiable": "p q s"}),
+    "growth": (growth_of, {"saves": "y w x", "outputs": "y z w", "differentiable": "y z w"}),
     "powers": (
         powers_of,
         {"saves": "x", "outputs": "square whole cube", "differentiable": "square cube"},
@@ -201,7 +221,11 @@ FORMULAS = {
         },
     ),
 }
-GRADIENTS = {"lstm_cell": {"shape": _cell_vjp}, "sums": {"shape": _sums_vjp}}
+GRADIENTS = {
+    "growth": {"shape_of": "x"},
+    "lstm_cell": {"shape": _cell_vjp},
+    "sums": {"shape": _sums_vjp},
+}
 
 
 def _twins():

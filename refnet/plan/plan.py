@@ -272,8 +272,7 @@ def _require_unwritten(nodes: Sequence[Node]) -> None:
         if node.since is None:
             continue
         between = [changed for at, changed in writes if node.since < at < node.serial]
-        given = node.op.primal.upstream if node.op.primal else ()
-        saved = [name for name in node.op.inputs if name not in (*given, *node.op.shape_of)]
+        saved = [name for name in node.op.inputs if name not in node.op.shape_of]
         for t in variables_among(saved, node.op, node.inputs):
             if any(t in changed for changed in between):
                 raise GradientError(

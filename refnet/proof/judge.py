@@ -143,9 +143,8 @@ def measure(
             continue
         asked = {**op.attributes, **attributes}.get("dtype", dtype)
         types = {asked if op.primal is None else dtype}
-        if not op.flows_through(
-            number
-        ):  # what is kept for the gradient may have the precision it was computed in
+        # what is kept for the gradient may have the precision it was computed in
+        if not op.flows_through(number):
             types.add(arithmetic(dtype))
         found = judge_output(names[number], result, y, bound, types, backend)
         if found[2] > worst[2] or (found[3] and not worst[3]):

@@ -12,6 +12,7 @@ from refnet.autograd.tensor import recorded, tensor
 from refnet.errors import GradientError, ShapeError
 from refnet.layers import Dense, Input, Layer
 from refnet.op import TABLE, Op
+from refnet.op.promotion import promoted
 from refnet.optimizers import SGD
 from refnet.plan.plan import Plan
 from tests.planted import planted
@@ -338,6 +339,14 @@ def test_a_variable_that_was_overwritten_since():
         gradients(c.sum(), [kernel])
 
 
+def test_one_of_which_only_the_shape_counts_may_be_overwritten():
+    x = refnet.Variable(X)
+    y, z, w = TABLE["growth"](x)
+    x.assign(Y)
+    (dx,) = gradients((y + z * w).sum(), [x])
+    require_close([dx.numpy()], [np.exp(X) + 2 * np.tanh(X) + 2 * X / np.cosh(X) ** 2])
+
+
 def test_a_graph_that_overwrites_what_a_gradient_needs():
     with refnet.Graph() as graph:
         w = refnet.Variable(X, name="w")
@@ -528,6 +537,33 @@ def test_gradients_of_other_shapes_than_the_results_are_refused():
         TABLE["polar_vjp"](x, x[:, :1], x, x)
     with pytest.raises(ShapeError, match=r"polar_vjp: gr of shape \(1, 3\)"):
         TABLE["polar_vjp"](x[:1], x, x, x)
+    with pytest.raises(ShapeError, match=r"sums_vjp: gtotal of shape \(2, 3\)"):
+        TABLE["sums_vjp"](x, x, x[0], x[0])
+
+
+def test_nor_of_others_than_results_that_were_saved():
+    op, x = Op(two, outputs="y z", differentiable="y z", saves="y z"), np.ones((2, 3))
+
+    def two_vjp(gy, gz, y, z):
+        return gy + 2 * gz
+
+    made = Op(two_vjp, outputs="dx", wrt="", primal=op)
+    assert made.fitted(x, x, x, x).shape == (2, 3)
+    for wrong in ((x[:1], x), (x, x[:1])):
+        with pytest.raises(ShapeError, match=r"two_vjp: g[yz] of shape \(1, 3\)"):
+            made.fitted(*wrong, x, x)
+
+
+def test_types_of_what_a_gradient_is_given():
+    """A differentiable result that was saved is joined with the rest; what was kept has its own type."""
+    vjp = TABLE["lstm_cell_vjp"]
+
+    def met(**other):
+        return promoted(vjp, [other.get(name, "float32") for name in vjp.inputs], {})
+
+    assert set(met(gates="float64")[:-1]) == {"float32"} and met(gates="float64")[-1] == "float64"
+    assert met(c1="float64") == ("float64",) * 8 + ("float32",)
+    assert met(gc1="float64") == met(c1="float64")
 
 
 def test_what_was_recorded_is_what_was_run():

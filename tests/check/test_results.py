@@ -48,7 +48,7 @@ def without(number):
     return fault
 
 
-NAMES = "polar", "products", "powers", "sums", "lstm_cell"
+NAMES = "polar", "products", "growth", "powers", "sums", "lstm_cell"
 each = pytest.mark.parametrize("name", [*NAMES, *(f"{name}_vjp" for name in NAMES)])
 
 
