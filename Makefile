@@ -1,4 +1,4 @@
-# demo, test, lint, bench and mutants set themselves up in .venv first; `gpu` uses the Python you have.
+# demo, test, lint, docs, bench and mutants set themselves up in .venv first; `gpu` uses the Python you have.
 # Which Python:      make test PYTHON=python3.12
 # Further arguments: make test ARGS="-k softmax"
 
@@ -13,12 +13,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # PyTorch's build without CUDA: taken on a Linux machine with no NVIDIA driver, if the site answers.
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 
-.PHONY: help demo test lint bench gpu mutants clean moved
+.PHONY: help demo test lint docs bench gpu mutants clean moved
 
 help:
 	@echo "make demo    train on handwritten digits with NumPy, then with Triton, and compare"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff (lint, format) and mypy"
+	@echo "make docs    write the generated pages of docs anew"
 	@echo "make bench   time the operations on this machine"
 	@echo "make gpu     on a machine with a GPU: check, test and time the kernels; installs nothing"
 	@echo "make mutants put faults into the ops and what stands above, see that the tests notice (hours)"
@@ -39,6 +40,10 @@ lint: $(READY)
 	@$(BIN)/ruff format --check .
 	@echo "refnet: mypy, strict on refnet"
 	@$(BIN)/mypy
+
+docs: $(READY)
+	@echo "refnet: writing the generated pages of docs"
+	@$(BIN)/python -m tests.pages
 
 bench: $(READY)
 	@echo "refnet: running the benchmarks"

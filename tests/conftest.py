@@ -12,10 +12,12 @@ import importlib.util
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from refnet import backend as backends
+from refnet.op import TABLE
 from refnet.proof.judge import cases_of, compare
 from tests.loopback import Loopback
 
@@ -71,11 +73,23 @@ def why_no_gpu() -> str:
 def pytest_configure(config: pytest.Config) -> None:
     triton_here()  # first of all: a test that uses torch.optim imports triton, uninterpreted
     config.addinivalue_line("markers", "needs(package, ...): skipped without one of these packages")
+    config.addinivalue_line("markers", "every_op: concerns all ops; -k NAME selects it for any op")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
+    item.extra_keyword_matches |= ops_of(item)
     needs = [name for name in ("gpu", "triton") if item.get_closest_marker(name)]
     item.user_properties.append(("needs", needs[0] if needs else ""))
+
+
+def ops_of(item: pytest.Item) -> set[str]:
+    """The ops that a test concerns without naming them: all, or those of a file of ops."""
+    if item.get_closest_marker("every_op"):
+        return set(TABLE)
+    path = getattr(item, "callspec", None) and item.callspec.params.get("path")
+    if not isinstance(path, Path) or path.parent.name != "ops":
+        return set()
+    return {op.name for op in TABLE.values() if op.file == path.stem}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -1,4 +1,4 @@
-"""Corner cases: what breaks kernels, on which cases each op is tried on it, and where it makes no sense.
+"""Edge cases: what breaks kernels, on which cases each op is tried on it, and where it makes no sense.
 
 ========================  =========================================================================
 NaN, infinity             an input holds one: it has to come out where the formula says, and only there
@@ -11,15 +11,11 @@ more than 2³¹ elements    where 32 bits are too few for an address
 
 What an op is tried on is read off its cases. What makes no sense for it, its row says, with the reason. A
 gradient is tried on the cases of its op.
-
-    python -m refnet.check.edge_cases docs/corners.md      # write the page
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -29,23 +25,23 @@ from refnet.op.shapes import by_name
 from refnet.proof.judge import all_ops, cases_of, reference
 
 MANY = "more than 2³¹ elements"
-CORNERS = (
+EDGE_CASES = (
     *("NaN", "infinity", "empty", "one element", "transposed", "strided", "broadcast"),
     MANY,
 )
 
 
-def corners(op: Op) -> dict[str, list[str]]:
-    """For each corner the names of the cases of `op` that lie in it.
+def tried(op: Op) -> dict[str, list[str]]:
+    """For each edge the names of the cases of `op` that lie in it.
 
     >>> from refnet.ops import TABLE
-    >>> corners(TABLE["relu"])["one element"]
+    >>> tried(TABLE["relu"])["one element"]
     ['one element', 'scalar']
     """
-    found: dict[str, list[str]] = {corner: [] for corner in CORNERS}
+    found: dict[str, list[str]] = {edge: [] for edge in EDGE_CASES}
     for case in cases_of(op):
-        for corner in _corners_of(op.primal or op, case):
-            found[corner].append(case.name)
+        for edge in _edges_of(op.primal or op, case):
+            found[edge].append(case.name)
     found[MANY] = [case.name for case in large_cases(op)]
     return found
 
@@ -57,12 +53,12 @@ def large_cases(op: Op) -> tuple[Case, ...]:
 
 
 def without(op: Op) -> dict[str, str]:
-    """The corners that make no sense for an op, and why."""
+    """The edge cases that make no sense for an op, and why."""
     family = (op.primal or op).cases
     return dict(family.without) if family else {}
 
 
-def _corners_of(op: Op, case: Case) -> Iterator[str]:
+def _edges_of(op: Op, case: Case) -> Iterator[str]:
     inputs = [np.asarray(x) for x in case.make(np.random.default_rng(0))]
     results = [np.asarray(y) for y in reference(op, tuple(inputs), case.attributes)]
     floats = [x for x in inputs if x.dtype.kind == "f"]
@@ -96,10 +92,10 @@ def _broadcasts(op: Op, shapes: list[tuple[int, ...]]) -> bool:
 # -- the page --------------------------------------------------------------------------------------
 
 INTRODUCTION = """What breaks kernels, and how many cases of each op try it. This page is read off the
-cases in `refnet/ops`; `python -m refnet.check.edge_cases docs/corners.md` writes it.
+cases in `refnet/ops`; `make docs` writes it.
 """
 TABLE_OF = """
-The number of cases in each corner, or a letter for the reason why it makes no sense, below. Every
+The number of cases in each edge, or a letter for the reason why it makes no sense, below. Every
 gradient is tried on the cases of its op. Those of more than 2³¹ elements are tried without the memory:
 it is the addresses that count (`tests/refnet_triton/ops/test_addresses.py`).
 
@@ -107,28 +103,24 @@ it is the addresses that count (`tests/refnet_triton/ops/test_addresses.py`).
 
 
 def page() -> str:
-    """The page of all ops and corners."""
+    """The page of all ops and edge cases."""
     lines = (__doc__ or "").splitlines()
     rows = [line.split("   ", 1) for line in lines if "   " in line and line[0].isalpha()]
-    text = f"# Corner cases\n\n{INTRODUCTION}\n| corner | what it is |\n| --- | --- |\n"
-    text += "".join(f"| {corner.strip()} | {what.strip()} |\n" for corner, what in rows)
+    text = f"# Edge cases\n\n{INTRODUCTION}\n| edge | what it is |\n| --- | --- |\n"
+    text += "".join(f"| {edge.strip()} | {what.strip()} |\n" for edge, what in rows)
     text += TABLE_OF
     reasons: dict[str, str] = {}
-    text += f"| op | {' | '.join(CORNERS)} |\n| --- |{' ---: |' * len(CORNERS)}\n"
+    text += f"| op | {' | '.join(EDGE_CASES)} |\n| --- |{' ---: |' * len(EDGE_CASES)}\n"
     for op in all_ops():
         if op.primal:
             continue
-        found, excused, cells = corners(op), without(op), []
-        for corner in CORNERS:
-            if corner in excused:
-                letter = reasons.setdefault(excused[corner], chr(ord("a") + len(reasons)))
+        found, excused, cells = tried(op), without(op), []
+        for edge in EDGE_CASES:
+            if edge in excused:
+                letter = reasons.setdefault(excused[edge], chr(ord("a") + len(reasons)))
                 cells.append(f"*{letter}*")
             else:
-                cells.append(str(len(found[corner])))
+                cells.append(str(len(found[edge])))
         text += f"| `{op.name}` | {' | '.join(cells)} |\n"
     text += "\n" + "".join(f"- *{letter}*: {reason}\n" for reason, letter in reasons.items())
     return text
-
-
-if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(page())

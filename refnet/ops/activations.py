@@ -235,6 +235,18 @@ def hard_sigmoid_vjp(g, x):
     return np.where((x > -3) & (x < 3), g / 6, 0)
 
 
+@op(saves="x", activation=True)
+def hard_swish(x):
+    r"""y = x · min(max(x + 3, 0), 6) / 6: swish in straight lines. Howard et al. (2019), arXiv:1905.02244."""
+    return fading(x, np.clip(x + 3, 0, 6) / 6)
+
+
+@hard_swish.vjp
+def hard_swish_vjp(g, x):
+    r"""∂L/∂x = g (x/3 + 1/2) for -3 < x < 3, below that 0, above it g. 0 and g at the kinks."""
+    return np.where((x > -3) & (x < 3), g * (x / 3 + 0.5), np.where(x < 3, 0, g))
+
+
 @op(saves="y", activation=True)
 def relu6(x):
     r"""y = min(max(x, 0), 6). Krizhevsky (2010)."""
@@ -390,6 +402,13 @@ hard_sigmoid.proof(
     vjp=ulp(1),
     kinks=[Kink((-3.0,), "left"), Kink((3.0,), "right")],
     known={-3.0: 0.0, -2.0: 1 / 6, 0.0: 0.5, 3.0: 1.0, 9.0: 1.0},
+)
+hard_swish.proof(
+    unary,
+    ulp(3, of=lambda x: np.abs(x) * np.clip(np.maximum(x / 6 + 0.5, np.abs(x) / 6), 0, 1)),
+    vjp=ulp(3, of=lambda g, x: np.abs(g) * np.minimum(np.abs(x) / 3 + 0.5, 1.5)),
+    kinks=[Kink((-3.0,), "left"), Kink((3.0,), "right")],
+    known={-3.0: 0.0, -1.0: -1 / 3, 0.0: 0.0, 1.0: 2 / 3, 3.0: 3.0, 3e38: 3e38},
 )
 relu6.proof(
     unary,

@@ -1,6 +1,6 @@
 """docs/results/README.md: goal beside result for every measurement there is, read off the JSON files.
 
-python -m refnet_triton.bench.page        # write it
+`make docs` writes it
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from refnet_triton.bench.results import ROOT
 FOLDER = ROOT / "docs/results"
 HEAD = """# What was measured
 
-Written by `python -m refnet_triton.bench.page` from the files in this folder: every result below stands
+Written by `make docs` from the files in this folder: every result below stands
 in one of them. `python -m refnet_triton.gpu` makes such a file on a machine that has a GPU.
 
 """
@@ -91,7 +91,3 @@ def _measured(found: list[tuple[str, dict[str, Any]]]) -> Iterator[str]:
                 f"| {cells[2]} |"
             )
         yield ""
-
-
-if __name__ == "__main__":
-    print(write())

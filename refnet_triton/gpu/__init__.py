@@ -35,7 +35,7 @@ start (torch, Triton, a GPU's context), a kernel 0.3 to 1 s to compile, and what
 disk for what follows.
 
 ========  =====  =================================================================================
-check     170 s  10 + 536 tasks (134 ops, 4 types) / 14 x 4 s, most of it compiling ten kernels each
+check     170 s  10 + 540 tasks (ops x 4 types) / 14 x 4 s, most of it compiling ten kernels each
 tests     105 s  20 to start and collect + 3,300 tests / 14 x 0.35 s: the check has compiled for them
 bench     215 s  40 % at most to compile 532 rows in 14 processes; then, one after the other, 0.3 s a
                  row (drawing; taking turns for 0.1 s or more), and 1.5 s where torch.compile takes

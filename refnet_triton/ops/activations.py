@@ -231,6 +231,19 @@ def hard_sigmoid_vjp(g, x):
 
 
 @pointwise
+def hard_swish(x):
+    r"""y = x · min(max(x + 3, 0), 6) / 6"""
+    return _fading(x, mathematics.divide(_between(x + 3, 0.0, 6.0), 6.0))
+
+
+@pointwise
+def hard_swish_vjp(g, x):
+    r"""∂L/∂x = g (x/3 + 1/2) for -3 < x < 3, below that 0, above it g"""
+    slope = g * (mathematics.divide(x, 3.0) + 0.5)
+    return tl.where((x > -3) & (x < 3), slope, tl.where(x < 3, 0.0, g))
+
+
+@pointwise
 def relu6(x):
     r"""y = min(max(x, 0), 6)"""
     return _between(x, 0.0, 6.0)

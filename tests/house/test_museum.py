@@ -10,7 +10,6 @@ import pytest
 
 from tests.museum import PIECES
 from tests.museum.harness import Outcome, StaleError, copy, plant, run, why_not_caught
-from tests.museum.page import PAGE, page
 
 BY_ID = {piece.id: piece for piece in PIECES}
 TRITON = pytest.mark.triton
@@ -100,7 +99,3 @@ PIECE = BY_ID["relu-at-zero"]
 def test_only_the_right_failure_counts(code, found, said):
     why = why_not_caught(PIECE, code, [Outcome(*row) for row in found])
     assert said in why and bool(said) == bool(why)
-
-
-def test_the_page_is_that_of_the_pieces():
-    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m tests.museum"

@@ -2,7 +2,7 @@
 
 A `Piece` is one mistake: the line as it is, the line as it would be wrong, how one comes to write it, and
 the test that notices. `harness` plants one in a copy of the packages and runs that test there; `page`
-writes docs/museum.md. ``python -m tests.museum`` writes the page anew.
+writes docs/museum.md. `make docs` writes the page anew.
 """
 
 from . import gradients, kernels, machinery, precision, training

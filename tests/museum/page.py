@@ -10,7 +10,6 @@ from . import HALLS, PIECES
 from .harness import ROOT
 from .piece import Piece
 
-PAGE = ROOT / "docs" / "museum.md"
 WIDTH = 100
 
 INTRODUCTION = f"""\
@@ -22,7 +21,7 @@ one test there. The test has to fail with the mistake and to pass without it, an
 right thing. So every piece is also a test of a test.
 
 `pytest tests/house/test_museum.py` walks through all halls.
-`python -m tests.museum` writes this page anew.
+`make docs` writes this page anew.
 """
 
 CLOSING = """\
@@ -80,8 +79,3 @@ def difference(piece: Piece) -> str:
     return "\n".join(
         x for x in difflib.unified_diff(*lines, lineterm="") if x[:3] not in ("---", "+++", "@@ ")
     )
-
-
-def write() -> None:
-    """Write the page into docs/."""
-    PAGE.write_text(page(), encoding="utf-8")
