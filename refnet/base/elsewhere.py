@@ -102,7 +102,7 @@ WORDS: dict[str, dict[str, str]] = {
         "LeakyReLU": "refnet.activations.leaky_relu",
         "Sigmoid logistic": "refnet.activations.sigmoid",
         "logsoftmax": "refnet.activations.log_softmax",
-        "hard_silu hard_swish": "refnet.activations.hard_sigmoid times x",
+        "hard_silu hardswish": "refnet.activations.hard_swish",
         "heaviside step": "refnet.activations.binary_step",
     },
     "Tensor": {

@@ -237,7 +237,7 @@ def hard_sigmoid_vjp(g, x):
 
 @op(saves="x", activation=True)
 def hard_swish(x):
-    r"""y = x · min(max(x + 3, 0), 6) / 6: swish in straight lines. Howard et al. (2019), arXiv:1905.02244."""
+    r"""y = x · min(max(x + 3, 0), 6) / 6: swish with a hard_sigmoid in it. Howard et al. (2019)."""
     return fading(x, np.clip(x + 3, 0, 6) / 6)
 
 

@@ -1,6 +1,6 @@
 """docs/results/README.md: goal beside result for every measurement there is, read off the JSON files.
 
-`make docs` writes it
+`make docs` writes it.
 """
 
 from __future__ import annotations

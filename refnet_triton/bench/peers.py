@@ -68,6 +68,8 @@ EAGER |= {
     "softsign_vjp": lambda g, x: g / (1 + x.abs()).square(),
     "hard_sigmoid": F.hardsigmoid,
     "hard_sigmoid_vjp": lambda g, x: aten.hardsigmoid_backward(g, x),
+    "hard_swish": F.hardswish,
+    "hard_swish_vjp": lambda g, x: aten.hardswish_backward(g, x),
     "relu6": F.relu6,
     "relu6_vjp": lambda g, y: aten.hardtanh_backward(g, y, 0, 6),
     "mish": F.mish,

@@ -87,8 +87,8 @@ def test_what_is_missing_is_said_and_may_be_allowed(theirs, tmp_path):
     assert "BackendError: backend 'theirs' has no op 'gelu'" in said
     code, said = python([theirs], *check, "--allow-missing", "--json", "all.json", cwd=tmp_path)
     assert code == 0, said
-    claimed = re.search(r"`(MISSING  \d+ ops on theirs in float32: sum, )", PAGE)[1]
-    assert claimed in said
+    assert "`MISSING  N ops on theirs in float32: sum, " in PAGE
+    assert re.search(r"MISSING  \d+ ops on theirs in float32: sum, ", said)
     rows = json.loads((tmp_path / "all.json").read_text("utf-8"))["rows"]
     assert sorted(r["op"] for r in rows if r["status"] == "pass" and r["dtype"] == "float32") == [
         "multiply",
@@ -156,7 +156,6 @@ def test_every_op_it_has_keeps_its_bound(example, agree, dtype):
     there = registry.get("torch_example")
     known = [op for op in all_ops() if op.name in example.OPS]
     assert len(known) == len(example.OPS)
-    assert f"{len(known)} ops" in PAGE
     for op in known:
         agree(op, dtype, there)
 

@@ -222,6 +222,7 @@ IN_TORCH = {
     "softplus": ("softplus", {"threshold": 1e9}, {}),  # by default the identity above 20
     "softsign": ("softsign", {}, {}),
     "hard_sigmoid": ("hardsigmoid", {}, {}),
+    "hard_swish": ("hardswish", {}, {}),
     "relu6": ("relu6", {}, {}),
     "mish": ("mish", {}, {}),
     "softmax": ("softmax", {"dim": -1}, {}),

@@ -8,8 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refnet.op import TABLE
+from refnet_triton.bench.peers import EAGER
 
-ACTIVATIONS = [op.name for op in TABLE.values() if op.activation and op.name != "binary_step"]
+#: those that PyTorch has too, but for the step, through which nothing is learned
+ACTIVATIONS = [
+    op.name
+    for op in TABLE.values()
+    if op.activation and op.name in EAGER and op.name != "binary_step"
+]
 #: loss -> the activations of the last layer it is for
 LAST = {
     "mean_squared_error": ("identity", "tanh", "sigmoid"),

@@ -99,9 +99,13 @@ TAKES = {
     "matmul_vjp": lambda g, a, b: (
         min(np.ndim(a), np.ndim(b)) > 1 and np.shape(a)[:-2] == np.shape(b)[:-2]
     ),
-    # addmm is for matrices
-    "linear": lambda x, kernel, bias, activation="": np.ndim(x) == 2,
-    "linear_vjp": lambda g, x, kernel, saved, activation="": np.ndim(g) == 2,
+    # addmm is for matrices, and the activation has to have a peer
+    "linear": lambda x, kernel, bias, activation="relu": (
+        np.ndim(x) == 2 and activation in peers.EAGER
+    ),
+    "linear_vjp": lambda g, x, kernel, saved, activation="relu": (
+        np.ndim(g) == 2 and f"{activation}_vjp" in peers.EAGER
+    ),
     # unsqueeze puts one axis back
     "max_vjp": lambda g, x, y, axis=None, keepdims=False: keepdims or not isinstance(axis, tuple),
     "min_vjp": lambda g, x, y, axis=None, keepdims=False: keepdims or not isinstance(axis, tuple),
