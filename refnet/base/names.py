@@ -106,6 +106,10 @@ class WithOptions(Configured):
     def _arguments(cls) -> list[str]:
         return [*arguments_of(cls), *options_of(cls)]
 
+    @classmethod
+    def _require_known(cls, given: Iterable[str]) -> None:
+        """`_take` does, and knows which other class has an option."""
+
     @property
     def options(self) -> Mapping[str, Any]:
         """The options as they are now, to be read."""

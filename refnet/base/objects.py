@@ -7,18 +7,34 @@ that has a name is its name.
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 
-from refnet.errors import ArgumentError, UnknownNameError
+from refnet.errors import ArgumentError, UnknownNameError, unknown_name
 
 PLAIN = (bool, int, float, str, type(None))
 
 
-class Configured:
+class _MadeByName:
+    """Python passes arguments here first; `inspect.signature` reads the `__init__` of a subclass."""
+
+    __slots__ = ()
+
+    def __new__(cls, *_: Any, **given: Any) -> Self:
+        if given:
+            cls._require_known(given)
+        return super().__new__(cls)
+
+    @classmethod
+    def _require_known(cls, given: Iterable[str]) -> None:
+        raise NotImplementedError
+
+
+class Configured(_MadeByName):
     """An object that can be written down: each argument of `__init__` is an attribute of that name.
 
     >>> class Spring(Configured):
@@ -31,6 +47,9 @@ class Configured:
     """
 
     __slots__ = ()
+
+    def __init__(self) -> None:
+        """Unless a subclass says otherwise, there is nothing to make one with."""
 
     def get_config(self) -> dict[str, Any]:
         """What the object was made with, or was set to since, by argument: numbers, text, lists, dicts.
@@ -72,20 +91,40 @@ class Configured:
     def _arguments(cls) -> list[str]:
         return arguments_of(cls)
 
+    @classmethod
+    def _require_known(cls, given: Iterable[str]) -> None:
+        """Refuse a name that no argument has, and suggest the right one."""
+        for name in given if _knows_all(cls) else ():
+            if name not in cls._arguments():
+                raise unknown_name(f"argument of {cls.__name__}", name, cls._arguments())
+
 
 def arguments_of(kind: type) -> list[str]:
     """What a class takes by name: of its `__init__`, and of that of its base where ``**`` passes on."""
-    names: dict[str, None] = {}
+    several = inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
+    every = [p for _, parameters in _chain(kind) for p in parameters]
+    return [*dict.fromkeys(p.name for p in every if p.kind not in several)]
+
+
+def _chain(kind: type) -> Iterator[tuple[type, list[inspect.Parameter]]]:
+    """The classes whose `__init__` is called for one of this kind, each with its parameters."""
     for c in kind.__mro__:
         if "__init__" in vars(c):
             parameters = [*inspect.signature(vars(c)["__init__"]).parameters.values()][1:]
-            passes_on = any(p.kind is p.VAR_KEYWORD for p in parameters)
-            names |= {
-                p.name: None for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-            }
-            if not passes_on:
-                break
-    return [*names]
+            yield c, parameters
+            if not _passes_on(parameters):
+                return
+
+
+def _passes_on(parameters: Iterable[inspect.Parameter]) -> bool:
+    return any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+@functools.cache
+def _knows_all(kind: type) -> bool:
+    """Whether nothing but the arguments can be meant: nobody takes others out of its ``**``."""
+    takers = [c for c, parameters in _chain(kind) if _passes_on(parameters)]
+    return all(c.__module__.startswith("refnet.") for c in takers)
 
 
 def written(what: str, value: Any, get: Callable[[Any], Any] | None = None) -> Any:

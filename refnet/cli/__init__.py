@@ -1,4 +1,4 @@
-"""The command line: ``refnet demo | train | show | check ...``, also as ``python -m refnet``.
+"""The command line: ``refnet demo | train | show | check | bound ...``, also as ``python -m refnet``.
 
 Exit codes: 0 done; 1 done, but the result is not what was promised; 2 a mistake in what was asked,
 said in one line; 130 interrupted.
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from refnet import __version__, backend
-from refnet.cli import check, demo, doctor, inspect, show, train
+from refnet.cli import bound, check, demo, doctor, inspect, show, train
 from refnet.errors import RefnetError
 
 COMMANDS = {
@@ -22,6 +22,7 @@ COMMANDS = {
     "train": train,
     "show": show,
     "check": check,
+    "bound": bound,
     "inspect": inspect,
     "doctor": doctor,
 }

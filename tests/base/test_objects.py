@@ -75,6 +75,11 @@ def made(kind, *, other):
     """An object with the defaults, or with other values wherever there are some."""
     names = kind._arguments()
     given = {name: REQUIRED[name] for name in names if name in REQUIRED}
+    needed = {p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty}
+    unknown = needed - {*given, "options", "common"}
+    assert not unknown, (
+        f"{kind.__name__} needs {unknown}: say in REQUIRED of {__file__} what to give it"
+    )
     if other:
         given |= {name: OTHER[name] for name in names if name in OTHER}
     return kind(**given)
@@ -194,3 +199,27 @@ def test_every_argument_is_an_attribute():
         assert {p for p in signature.parameters if p not in ("common", "options")} <= set(known), (
             name
         )
+
+
+@pytest.mark.parametrize("kind", TRIED)
+def test_a_name_that_no_argument_has_is_refused_and_the_right_one_suggested(kind):
+    with pytest.raises(RefnetError, match=f"{kind}.*'trainabel'"):
+        KINDS[kind](trainabel=True)
+    names = [name for name in KINDS[kind]._arguments() if len(name) > 5]
+    for name in names[:1]:
+        with pytest.raises(RefnetError, match=f"did you mean '{name}'"):
+            KINDS[kind](**{name + "s": 1})
+
+
+def test_a_layer_of_ones_own_may_take_what_it_likes():
+    class Scaled(layers.Layer):
+        def __init__(self, **options):
+            self.factor = options.pop("factor", 2.0)
+            super().__init__(**options)
+
+        def call(self, x):
+            return x * self.factor
+
+    assert Scaled(factor=3.0, name="tripled")([1.0]).numpy() == 3.0
+    with pytest.raises(TypeError, match="fctor"):
+        Scaled(fctor=3.0)

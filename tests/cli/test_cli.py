@@ -17,7 +17,7 @@ from refnet.check import training as drift
 from refnet.op import TABLE
 
 pytestmark = pytest.mark.needs("rich")  # so does refnet.cli: it is imported where it is used
-COMMANDS = "demo", "train", "show", "check", "inspect", "doctor"
+COMMANDS = "demo", "train", "show", "check", "bound", "inspect", "doctor"
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
     **os.environ,
