@@ -94,7 +94,7 @@ class Configured(_MadeByName):
     @classmethod
     def _require_known(cls, given: Iterable[str]) -> None:
         """Refuse a name that no argument has, and suggest the right one."""
-        for name in given if _knows_all(cls) else ():
+        for name in given if _knows_all(cls) else ():  # type: ignore[arg-type]
             if name not in cls._arguments():
                 raise unknown_name(f"argument of {cls.__name__}", name, cls._arguments())
 

@@ -8,9 +8,9 @@
 from refnet.base.elsewhere import explain
 from refnet.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from refnet.layers.dense import Dense
-from refnet.layers.dropout import Dropout
 from refnet.layers.input import Input
 from refnet.layers.layer import Layer
+from refnet.layers.noise import Dropout, GaussianNoise
 from refnet.layers.reshaping import Flatten, Reshape
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "GaussianNoise",
     "Input",
     "Layer",
     "LeakyReLU",

@@ -20,10 +20,12 @@ from refnet.losses.probabilistic import (
     sparse_categorical_crossentropy,
 )
 from refnet.losses.regression import (
+    Huber,
     MeanAbsoluteError,
     MeanSquaredError,
     QuadraticCost,
     SumSquaredResiduals,
+    huber,
     mean_absolute_error,
     mean_squared_error,
     quadratic_cost,
@@ -34,7 +36,8 @@ LOSSES: dict[str, type[Loss]] = {
     **{
         c.function.__name__: c
         for c in (
-            *(MeanSquaredError, MeanAbsoluteError, QuadraticCost, SumSquaredResiduals, Poisson),
+            *(MeanSquaredError, MeanAbsoluteError, QuadraticCost, SumSquaredResiduals, Huber),
+            Poisson,
             *(BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy),
         )
     },
@@ -54,6 +57,7 @@ __all__ = [
     "REDUCTIONS",
     "BinaryCrossentropy",
     "CategoricalCrossentropy",
+    "Huber",
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
@@ -64,6 +68,7 @@ __all__ = [
     "binary_crossentropy",
     "categorical_crossentropy",
     "get",
+    "huber",
     "mean_absolute_error",
     "mean_squared_error",
     "poisson",

@@ -19,9 +19,10 @@ what an update rule reads                  floats: each its own; integers: float
                                            is overwritten. `assign` alone overwrites integers
 =========================================  =========================================================
 
-An op of floats is one whose formula makes floats of integers. An array of another type than the one in
-the table is cast to it before the op runs, by the op `cast`: that is recorded, and gradients flow back
-through it. So the functions of all backends get one type, and give the same.
+An op of floats is one whose formula makes floats of integers, or whose row says `floats`. An array of
+another type than the one in the table is cast to it before the op runs, by the op `cast`: that is
+recorded, and gradients flow back through it. So the functions of all backends get one type, and give
+the same.
 """
 
 from __future__ import annotations
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 OWN = ("labels", "indices", "key")  # inputs that keep their type, whatever stands beside them
 TRUTHS = ("condition", "mask")
-OF_FLOATS = ("prelu", "linear", "dropout", "sum_to")  # neurons; what serves gradients
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 WEAK = (bool, int, float)  # Python's numbers: among types, they stand for themselves
 
@@ -155,7 +155,7 @@ def _is_of_floats(
     attributes: tuple[Any, ...],
 ) -> bool:
     """Whether an op takes these arrays, integers among them, as floats."""
-    if op.primal is not None or op.activation or op.name in OF_FLOATS:
+    if op.primal is not None or op.activation or op.floats:
         return True
     if any(_is_fraction(value) for _, value, _ in attributes):
         return True

@@ -87,6 +87,8 @@ class Op:
         once, when it is made.
     activation
         True for an elementwise function of x alone that a layer may fuse behind a product.
+    floats
+        True for an op of floats whose formula does not tell so: it would keep integers, or take none.
     varies
         True if the values of the inputs, and not their shapes alone, decide the shape of the result:
         where the elements of a mask lie.
@@ -109,6 +111,7 @@ class Op:
         shape_of: str = "",
         shape: Rule = by_name,
         activation: bool = False,
+        floats: bool = False,
         varies: bool = False,
         primal: Op | None = None,
     ) -> None:
@@ -137,6 +140,7 @@ class Op:
         self.shape_of = tuple(shape_of.split())
         self.rule = shape
         self.activation = activation
+        self.floats = floats
         self.varies = varies
         self.primal = primal
         self.gradient: Op | None = None

@@ -95,7 +95,7 @@ def leaky_relu_vjp(g, x, negative_slope=SLOPE):
     return np.where(x > 0, g, negative_slope * g)
 
 
-@op(saves="x alpha")
+@op(saves="x alpha", floats=True)
 def prelu(x, alpha):
     r"""y = x for x > 0, else α · x, where α is learned. He et al. (2015), arXiv:1502.01852."""
     return np.where(x > 0, x, alpha * x)

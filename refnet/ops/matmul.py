@@ -63,7 +63,7 @@ def activation_vjp(g, saved, activation):
     return f.gradient.function(g, saved) if f.saves else f.gradient.function(g)
 
 
-@op(shape=neurons, saves="x kernel saved", outputs="y saved")
+@op(shape=neurons, saves="x kernel saved", outputs="y saved", floats=True)
 def linear(x, kernel, bias, activation="identity"):
     r"""y = f(x W + b): a layer of neurons, each a weighted sum, a bias and an activation f.
 

@@ -38,6 +38,19 @@ def nesterov(theta, g, velocity, learning_rate, momentum=0.9):
     return theta, velocity
 
 
+@op(writes="theta total", outputs="theta total", wrt="")
+def adagrad(theta, g, total, learning_rate, epsilon=1e-7):
+    r"""s ← s + g²;  θ ← θ - η g / √(s + ε)
+
+    A parameter's steps grow smaller the more it has been moved; one that is seldom needed keeps large
+    ones. Source: Duchi, Hazan and Singer (2011); ε as in Keras.
+    """
+    step = learning_rate * g
+    total += g * g
+    theta -= step / np.sqrt(total + epsilon)
+    return theta, total
+
+
 @op(writes="theta mean_square", outputs="theta mean_square", wrt="")
 def rmsprop(theta, g, mean_square, learning_rate, rho=0.9, epsilon=1e-7):
     r"""s ← ρ s + (1 - ρ) g²;  θ ← θ - η g / √(s + ε)
@@ -136,6 +149,18 @@ nesterov.proof(
     lambda: _steps((True,), variants=({"momentum": 0.5},)),
     rounded_sum(2, _momentum_terms),
     known={((1.0,), (0.5,), (0.2,), 0.1): ((1.067,), (0.13,))},
+)
+
+
+def _adagrad_terms(theta, g, total, eta, epsilon=1e-7):
+    s = total + g * g
+    return [(1, np.abs(theta) + 4 * np.abs(eta * g) / np.sqrt(s + epsilon)), (1, s)]
+
+
+adagrad.proof(
+    lambda: _steps((False,), variants=({"epsilon": 1e-3},)),
+    rounded_sum(2, _adagrad_terms),
+    known={((1.0,), (3.0,), (16.0,), 0.5): ((0.70000000059999999819,), (25.0,))},
 )
 
 

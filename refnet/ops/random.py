@@ -121,7 +121,7 @@ def random_normal(key, shape=(), mean=0.0, stddev=1.0, dtype="float32"):
     return (mean + stddev * z).astype(dtype).reshape(shape)
 
 
-@op(saves="key", wrt="x", shape=dropped)
+@op(saves="key", wrt="x", shape=dropped, floats=True)
 def dropout(x, key, rate=0.5):
     r"""y = x · [u ≥ rate] / (1 - rate), u uniform on [0, 1)
 

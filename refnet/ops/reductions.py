@@ -98,7 +98,7 @@ def argmin(x, axis=None, keepdims=False):
     return np.argmin(x, axis, keepdims=keepdims)
 
 
-@op(saves="x", shape=summed_to, views="x")
+@op(saves="x", shape=summed_to, views="x", floats=True)
 def sum_to(x, shape=()):
     r"""x summed over the axes along which `shape` was stretched to x's shape: undoes broadcasting."""
     if np.shape(x) == shape:

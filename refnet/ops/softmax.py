@@ -6,9 +6,13 @@ same factor) and keeps every exponential at most 1, so that softmax([1000, 0]) i
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from refnet.op import op
+from refnet.op.shapes import reduced
+from refnet.ops.reductions import reduced_count, spread
 
 
 # The formulas, each with its gradient.
@@ -44,10 +48,25 @@ def log_softmax_vjp(g, y, axis=-1):
     return g - np.exp(y) * np.sum(g, axis, keepdims=True)
 
 
+@op(saves="x y", shape=reduced, floats=True)
+def logsumexp(x, axis=None, keepdims=False):
+    r"""y = ln Σ_i e^{x_i} = m + ln Σ_i e^{x_i - m}, m = max_i x_i (0, if that is not finite)"""
+    m = np.max(x, axis, keepdims=True, initial=-np.inf)
+    m = np.where(np.isfinite(m), m, 0)
+    y = m + np.log(np.sum(np.exp(x - m), axis, keepdims=True))
+    return y if keepdims else np.squeeze(y, axis)
+
+
+@logsumexp.vjp
+def logsumexp_vjp(g, x, y, axis=None, keepdims=False):
+    r"""∂L/∂x_i = g · e^{x_i - y}: g, shared out as softmax does"""
+    return spread(g, x, axis, keepdims) * np.exp(x - spread(y, x, axis, keepdims))
+
+
 # == Proof: what it is tried on, and how wrong it may be ===========================================
 
 from refnet.proof.bounds import rounded_sum
-from refnet.proof.cases import rows
+from refnet.proof.cases import reduction, rows
 
 # How rounding grows (see refnet/proof/bounds.py). Below e^-104 float32 has no numbers but 0.
 LEAST_EXPONENT = 104
@@ -90,4 +109,31 @@ def _log_softmax_vjp_terms(g, y, axis=-1):
 
 log_softmax.proof(
     rows, rounded_sum(2, _log_softmax_terms), vjp=rounded_sum(2, _log_softmax_vjp_terms)
+)
+
+
+def _distances(x, y):
+    """|x - y|, which is rounded, as far as float32 has numbers for its exponential."""
+    return np.minimum(np.abs(np.nan_to_num(x - y, nan=0.0)), LEAST_EXPONENT)
+
+
+def _logsumexp_terms(x, axis=None, keepdims=False):
+    """The logarithm makes of the relative error of the sum an absolute one."""
+    m = np.max(x, axis, keepdims=True, initial=-np.inf)
+    share = np.nan_to_num(np.exp(x - logsumexp(x, axis, keepdims=True)))
+    rounded = np.sum(share * _distances(x, m), axis, keepdims=keepdims)
+    return reduced_count(x, axis), 3 + rounded
+
+
+def _logsumexp_vjp_terms(g, x, y, axis=None, keepdims=False):
+    """x - y is rounded, and so was y, which may be larger than their difference."""
+    g, y = spread(g, x, axis, keepdims), spread(y, x, axis, keepdims)
+    return 1, np.abs(g) * np.exp(x - y) * (3 + _distances(x, y))
+
+
+logsumexp.proof(
+    reduction,
+    rounded_sum(2, _logsumexp_terms),
+    vjp=rounded_sum(2, _logsumexp_vjp_terms),
+    known={((0.0, 0.0),): math.log(2), ((1000.0, 1000.0),): 1000 + math.log(2)},
 )

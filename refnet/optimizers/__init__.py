@@ -9,9 +9,14 @@ from refnet.base.elsewhere import explain
 from refnet.base.names import look_up
 from refnet.errors import ArgumentError
 from refnet.optimizers.optimizer import Optimizer
-from refnet.optimizers.rules import SGD, Adam, RMSprop
+from refnet.optimizers.rules import SGD, Adagrad, Adam, RMSprop
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "adagrad": Adagrad,
+    "rmsprop": RMSprop,
+    "adam": Adam,
+}
 
 
 def get(identifier: str | Optimizer) -> Optimizer:
@@ -26,6 +31,6 @@ def get(identifier: str | Optimizer) -> Optimizer:
     return found
 
 
-__all__ = ["OPTIMIZERS", "SGD", "Adam", "Optimizer", "RMSprop", "get"]
+__all__ = ["OPTIMIZERS", "SGD", "Adagrad", "Adam", "Optimizer", "RMSprop", "get"]
 
 explain(__name__)

@@ -86,13 +86,13 @@ class Optimizer(Explained, Configured):
         self._learning_rate = number(f"{type(self).__name__}: learning_rate", value, least=0)
 
     def build(self, variables: Sequence[Variable]) -> None:
-        """Make the rule's memory for these variables, all zero. What is there already stays."""
+        """Make the rule's memory for these variables. What is there already stays."""
         owner = "" if graph_in_use.get() else f"{self.name}/"  # in a graph, the name scope says it
         for variable in variables:
             if variable not in self.memory:
                 self.memory[variable] = [
                     Variable(
-                        np.zeros(variable.shape),
+                        np.full(variable.shape, self.starts_at(state)),
                         variable.dtype,
                         name=f"{owner}{variable.name or 'variable'}/{state}",
                         trainable=False,
@@ -100,6 +100,10 @@ class Optimizer(Explained, Configured):
                     )
                     for state in self.rule.writes[1:]
                 ]
+
+    def starts_at(self, state: str) -> float:
+        """What the rule's memory of this name holds before the first step."""
+        return 0.0
 
     def rearrange(self, before: Parameters | None, now: Parameters | None) -> None:
         """The memory follows the weights from one θ to another; that of frozen ones waits for them."""
@@ -113,7 +117,10 @@ class Optimizer(Explained, Configured):
             self.build([now.theta])
             kept = [self.memory.pop(v, None) for v in now.variables]
             for i, slot in enumerate(self.memory[now.theta]):
-                values = [None if slots is None else slots[i].numpy() for slots in kept]
+                fresh = now.parts(slot)
+                values = [
+                    fresh[j] if slots is None else slots[i].numpy() for j, slots in enumerate(kept)
+                ]
                 slot.assign(now.vector(values, slot.dtype))
 
     def claim(self, model: Any) -> None:

@@ -45,6 +45,29 @@ class SGD(Optimizer):
         }
 
 
+class Adagrad(Optimizer):
+    r"""s ← s + g²;  θ ← θ - η g / √(s + ε), s from initial_accumulator_value on. Duchi et al. (2011)."""
+
+    epsilon = Coefficient(least=0)
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(learning_rate, TABLE["adagrad"], name)
+        self.epsilon = epsilon
+        self.initial_accumulator_value = number(
+            "Adagrad: initial_accumulator_value", initial_accumulator_value, least=0
+        )
+
+    def starts_at(self, state: str) -> float:
+        """The sum of squares starts where the user says: from 0, the first steps would all be η."""
+        return self.initial_accumulator_value
+
+
 class RMSprop(Optimizer):
     r"""s ← ρ s + (1 - ρ) g²;  θ ← θ - η g / √(s + ε). Tieleman and Hinton (2012)."""
 

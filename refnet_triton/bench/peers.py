@@ -214,6 +214,9 @@ def _over(function: Peer) -> Peer:
 EAGER |= {
     "sum": _over(torch.sum),
     "mean": _over(torch.mean),
+    "logsumexp": lambda x, axis=None, keepdims=False: torch.logsumexp(
+        x, tuple(range(x.ndim)) if axis is None else axis, keepdims
+    ),
     "max": _over(torch.amax),
     "min": _over(torch.amin),
     "argmax": _over(torch.argmax),
@@ -335,6 +338,13 @@ def nesterov(theta, g, velocity, learning_rate, momentum=0.9):
     step = learning_rate * g
     velocity.copy_(momentum * velocity - step)
     return theta.add_(momentum * velocity - step), velocity
+
+
+@peer
+def adagrad(theta, g, total, learning_rate, epsilon=1e-7):
+    """s ← s + g²;  θ ← θ - η g / √(s + ε)"""
+    total.add_(g * g)
+    return theta.sub_(learning_rate * g / torch.sqrt(total + epsilon)), total
 
 
 @peer

@@ -38,6 +38,13 @@ def nesterov(theta, g, velocity, learning_rate, momentum=0.9):
     return theta + (momentum * velocity - step), velocity
 
 
+@pointwise(writes=("theta", "total"))
+def adagrad(theta, g, total, learning_rate, epsilon=1e-7):
+    r"""s ← s + g²;  θ ← θ - η g / √(s + ε)"""
+    total = total + g * g
+    return theta - mathematics.divide(learning_rate * g, mathematics.sqrt(total + epsilon)), total
+
+
 @pointwise(writes=("theta", "mean_square"))
 def rmsprop(theta, g, mean_square, learning_rate, rho=0.9, epsilon=1e-7):
     r"""s ← ρ s + (1 - ρ) g²;  θ ← θ - η g / √(s + ε)"""

@@ -8,17 +8,24 @@ calculation for softmax"), and once to write the results.
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from refnet_triton.language import mathematics
+from refnet_triton.language.axes import axes_of, spread
 from refnet_triton.language.copies import contiguous
+from refnet_triton.language.pointwise import pointwise
 from refnet_triton.runtime import device
 from refnet_triton.runtime.device import (
     LAUNCH,
+    arithmetic,
     check_tensors,
     compute_type,
+    launches,
     narrow,
     on_device_of,
+    share,
     widen,
 )
 
@@ -28,6 +35,7 @@ import triton.language as tl
 
 LONGEST = 16_384  # elements of a row that one program holds
 BLOCK = 8_192  # elements of a longer row that it holds at a time
+PROGRAMS = 1024  # enough to fill a GPU several times over
 
 
 # --- what is done to a tile of whole rows -----------------------------------------------------------
@@ -143,6 +151,32 @@ def _long_vjp_kernel(
         tl.store(out + at, narrow(dx, out.dtype.element_ty), mask=inside)
 
 
+@triton.jit
+def _logsumexp_kernel(x, out, columns, part, parts, COMPUTE: tl.constexpr, BLOCK: tl.constexpr):
+    """out[row, p] = ln Σ e^x over x[row, p · part : (p + 1) · part], in one pass.
+
+    Each e^x is taken relative to the largest element so far, or to 0 while that is not finite.
+    """
+    place = tl.program_id(0).to(tl.int64)
+    row, first = place // parts, place % parts * part
+    last = tl.minimum(first + part, columns)
+    lane = tl.arange(0, BLOCK).to(tl.int64)
+    largest = tl.full((), float("-inf"), COMPUTE)
+    shift = tl.zeros((), COMPUTE)
+    total = tl.zeros((), COMPUTE)
+    for start in range(first, last, BLOCK):
+        column = start + lane
+        tile = tl.load(x + row * columns + column, mask=column < last, other=float("-inf"))
+        tile = widen(tile).to(COMPUTE)
+        largest = tl.maximum(largest, tl.max(tile, axis=0))
+        new = tl.where(tl.abs(largest) < float("inf"), largest, 0.0)
+        total = tl.where(total == 0, 0.0, total * mathematics.exp(shift - new))
+        total += tl.sum(mathematics.exp(tile - new), axis=0)
+        shift = new
+    y = shift + mathematics.log(total)
+    tl.store(out + place, narrow(y, out.dtype.element_ty))
+
+
 # --- launching --------------------------------------------------------------------------------------
 
 
@@ -198,3 +232,42 @@ def log_softmax(x, axis=-1):
 def log_softmax_vjp(g, y, axis=-1):
     r"""∂L/∂x_i = g_i - e^{y_i} · Σ_j g_j"""
     return _each_row(_log_softmax_vjp_rows, _long_vjp_kernel, True, axis, y, g)
+
+
+def _reduce_rows(x, dtype):
+    """ln Σ e^x of each row; where rows are few and long, of parts of them, and then of those."""
+    rows, columns = x.shape
+    block = min(max(16, triton.next_power_of_2(columns)), BLOCK)
+    wanted = 1 if device.few_programs else triton.cdiv(PROGRAMS, max(1, rows))
+    part = block * triton.cdiv(columns, block * max(1, min(wanted, columns // (4 * block))))
+    parts = max(1, triton.cdiv(columns, max(1, part)))
+    y = torch.empty(
+        (rows, parts), dtype=dtype if parts == 1 else arithmetic(x.dtype), device=x.device
+    )
+    with on_device_of(x):
+        for slices in launches(rows, parts):
+            _logsumexp_kernel[(len(slices) * parts,)](
+                share(x, slices, columns), share(y, slices, parts), columns, part, parts,
+                compute_type(x.dtype), block, num_warps=_warps(block), **LAUNCH,
+            )  # fmt: skip
+    return y if parts == 1 else _reduce_rows(y, dtype)
+
+
+def logsumexp(x, axis=None, keepdims=False):
+    r"""y = ln Σ_i e^{x_i}"""
+    check_tensors("logsumexp", x)
+    axes = axes_of(x, axis)
+    kept = [n for i, n in enumerate(x.shape) if i not in axes]
+    rows = contiguous(x.movedim(axes, tuple(range(-len(axes), 0))))
+    y = _reduce_rows(rows.reshape(math.prod(kept), math.prod(x.shape[i] for i in axes)), x.dtype)
+    return y.reshape([1 if i in axes else n for i, n in enumerate(x.shape)] if keepdims else kept)
+
+
+@pointwise
+def _share(g, x, y):
+    return g * mathematics.exp(x - y)
+
+
+def logsumexp_vjp(g, x, y, axis=None, keepdims=False):
+    r"""∂L/∂x_i = g · e^{x_i - y}"""
+    return _share(spread(g, x, axis, keepdims), x, spread(y, x, axis, keepdims))

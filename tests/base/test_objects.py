@@ -16,6 +16,7 @@ REQUIRED = {
     "units": 3,
     "activation": "tanh",
     "rate": 0.25,
+    "stddev": 0.5,
     "target_shape": (3, 1),
     "shape": (4, None),
 }

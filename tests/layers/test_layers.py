@@ -27,6 +27,7 @@ def values(*shape):
         (lambda: layers.ELU(), (5, 4), (5, 4)),
         (lambda: layers.Softmax(), (5, 4), (5, 4)),
         (lambda: layers.Dropout(0.5), (5, 4), (5, 4)),
+        (lambda: layers.GaussianNoise(0.5), (5, 4), (5, 4)),
         (lambda: layers.Flatten(), (5, 8, 8), (5, 64)),
         (lambda: layers.Flatten(), (5, 4), (5, 4)),
         (lambda: layers.Flatten(), (5,), (5, 1)),
@@ -141,6 +142,37 @@ def test_regularizers_charge_for_weights():
     layer.build((None, 3))
     layer.bias.assign([2, -3])
     assert [round(float(loss), 6) for loss in layer.losses] == [0.06, 0.05]
+
+
+# -- Gaussian noise --------------------------------------------------------------------------------
+
+
+def test_noise_has_the_deviation_asked_for_and_only_while_training():
+    x = np.linspace(-1, 1, 200_000, dtype="float32").reshape(1000, 200)
+    layer = layers.GaussianNoise(0.3, seed=1)
+    np.testing.assert_array_equal(layer(x).numpy(), x)
+    noise = layer(x, training=True).numpy() - x
+    assert noise.mean() == pytest.approx(0, abs=5 * 0.3 / np.sqrt(noise.size))
+    assert noise.std() == pytest.approx(0.3, rel=0.01)
+    assert np.abs(np.corrcoef(noise.reshape(-1), x.reshape(-1))[0, 1]) < 0.02
+
+
+def test_noise_is_another_at_each_step_and_the_same_for_a_seed():
+    one, same, other = (layers.GaussianNoise(1.0, seed=seed) for seed in (1, 1, 2))
+    x = np.zeros((10, 10), "float32")
+    first = one(x, training=True).numpy()
+    np.testing.assert_array_equal(first, same(x, training=True).numpy())
+    assert (first != one(x, training=True).numpy()).any()
+    assert (first != other(x, training=True).numpy()).any()
+    assert not layers.GaussianNoise(0.0)(x, training=True).numpy().any()
+    with pytest.raises(errors.ArgumentError, match="stddev is a number of at least 0"):
+        layers.GaussianNoise(-1.0)
+
+
+def test_noise_lets_gradients_pass():
+    x = refnet.tensor(np.ones((3, 4)))
+    (g,) = refnet.gradients((layers.GaussianNoise(2.0)(x, training=True) * 3.0).sum(), [x])
+    np.testing.assert_array_equal(g.numpy(), 3.0)
 
 
 # -- dropout ---------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ RNG = np.random.default_rng(0)
         ("mean_absolute_error", [[1, 2], [0, 0]], [[1, 4], [3, -4]], [1, 3.5]),
         ("sum_squared_residuals", [[1, 2], [0, 0]], [[1, 4], [3, 4]], [4, 25]),
         ("quadratic_cost", [[1, 2], [0, 0]], [[1, 4], [3, 4]], [2, 12.5]),
+        ("huber", [[0, 0], [0, 0]], [[0.5, -1], [3, -1e20]], [(0.125 + 0.5) / 2, (2.5 + 1e20) / 2]),
         ("poisson", [[0, 2]], [[1, 3]], [(1 + 3 - 2 * log(3)) / 2]),
         ("binary_crossentropy", [[1, 0]], [[0.8, 0.4]], [-(log(0.8) + log(0.6)) / 2]),
         ("categorical_crossentropy", [[0, 1, 0]], [[0.2, 0.5, 0.3]], [-log(0.5)]),
@@ -42,6 +43,21 @@ def test_quadratic_cost_is_that_of_the_course():
     y, a = RNG.normal(size=(7, 3)), RNG.normal(size=(7, 3))
     expected = np.sum(np.linalg.norm(y - a, axis=1) ** 2) / (2 * 7)
     assert float(losses.QuadraticCost()(y, a)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("delta", [0.25, 1.0, 3.0])
+def test_huber_is_that_of_pytorch(torch, delta):
+    y, a = RNG.normal(size=(5, 7)), RNG.normal(0, 3, size=(5, 7))
+    there = torch.tensor(a, requires_grad=True)
+    expected = torch.nn.functional.huber_loss(there, torch.tensor(y), delta=delta)
+    expected.backward()
+    x = refnet.tensor(a)
+    found = losses.Huber(delta=delta)(y, x)
+    assert float(found) == pytest.approx(expected.item(), rel=1e-12)
+    (g,) = refnet.gradients(found, [x])
+    np.testing.assert_allclose(g.numpy(), there.grad.numpy(), rtol=1e-12)
+    with pytest.raises(refnet.errors.ArgumentError, match="huber: delta is a number of at least 0"):
+        losses.huber(y, a, delta=-1.0)
 
 
 def test_lists_will_do():

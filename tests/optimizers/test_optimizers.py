@@ -9,7 +9,7 @@ import pytest
 
 import refnet
 from refnet import errors, optimizers
-from refnet.optimizers import SGD, Adam, RMSprop
+from refnet.optimizers import SGD, Adagrad, Adam, RMSprop
 
 STEPS = 20
 GRADIENTS = np.random.default_rng(0).normal(size=STEPS)
@@ -27,6 +27,11 @@ def momentum(w, g, t, memory, eta=0.01, mu=0.9):
 def nesterov(w, g, t, memory, eta=0.01, mu=0.9):
     memory["v"] = mu * memory.get("v", 0.0) - eta * g
     return w + mu * memory["v"] - eta * g
+
+
+def adagrad(w, g, t, memory, eta=0.001, start=0.1, epsilon=1e-7):
+    memory["s"] = memory.get("s", start) + g**2
+    return w - eta * g / math.sqrt(memory["s"] + epsilon)
 
 
 def rmsprop(w, g, t, memory, eta=0.001, rho=0.9, epsilon=1e-7):
@@ -48,6 +53,12 @@ RULES = [
     (lambda: SGD(momentum=0.9), momentum, {}),
     (lambda: SGD(0.1, momentum=0.5), momentum, {"eta": 0.1, "mu": 0.5}),
     (lambda: SGD(momentum=0.9, nesterov=True), nesterov, {}),
+    (lambda: Adagrad(), adagrad, {}),
+    (
+        lambda: Adagrad(0.5, initial_accumulator_value=2, epsilon=1e-2),
+        adagrad,
+        {"eta": 0.5, "start": 2.0, "epsilon": 1e-2},
+    ),
     (lambda: RMSprop(), rmsprop, {}),
     (
         lambda: RMSprop(0.1, rho=0.5, epsilon=1e-2),
@@ -90,10 +101,12 @@ def of_torch(torch, optimizer, parameters):
 
 
 @pytest.mark.parametrize(
-    "make", [r[0] for r in RULES if r[1] is not rmsprop], ids=[i for i in IDS if "rms" not in i]
+    "make",
+    [r[0] for r in RULES if r[1] not in (rmsprop, adagrad)],
+    ids=[i for i in IDS if not i.startswith(("rms", "adagrad"))],
 )
 def test_rule_is_that_of_pytorch(make, torch):
-    """All but RMSprop, where PyTorch puts ε outside of the root and Keras inside."""
+    """All but RMSprop and Adagrad, where PyTorch puts ε outside of the root and Keras inside."""
     ours, variable = make(), refnet.Variable(np.linspace(-1, 1, 7))
     parameter = torch.nn.Parameter(torch.linspace(-1, 1, 7, dtype=torch.float64))
     theirs = of_torch(torch, ours, [parameter])
@@ -114,6 +127,22 @@ def test_each_variable_has_its_own_memory():
     np.testing.assert_array_equal(second.numpy(), [[3.0]])
 
 
+def test_memory_that_does_not_start_at_0_does_so_for_weights_that_join_later():
+    """Frozen at first, its sum of squares starts where the others' did."""
+    model = refnet.Sequential([refnet.layers.Dense(2, input_shape=(3,)), refnet.layers.Dense(1)])
+    model.compile(Adagrad(0.1, initial_accumulator_value=0.5), "mse")
+    x, y = np.ones((4, 3)), np.zeros((4, 1))
+    model.layers[0].trainable = False
+    model.fit(x, y, epochs=2, verbose=0)
+    model.layers[0].trainable = True
+    kernel = model.layers[0].kernel
+    loss = ((model(x) - y) ** 2).mean()
+    g, before = refnet.gradients(loss, [kernel])[0].numpy(), kernel.numpy().copy()
+    model.fit(x, y, epochs=1, verbose=0)
+    expected = before - 0.1 * g / np.sqrt(0.5 + g * g + 1e-7)
+    np.testing.assert_allclose(kernel.numpy(), expected, rtol=1e-5)
+
+
 def test_learning_rate_may_change_between_steps():
     optimizer, w = SGD(1.0), refnet.Variable([10.0])
     for rate, expected in ((1.0, 9.0), (0.5, 8.5), (0.0, 8.5), (2, 6.5)):
@@ -131,6 +160,8 @@ def test_defaults_are_those_of_keras():
     assert repr(optimizers.get("adam")) == (
         "Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-07)"
     )
+    assert repr(optimizers.get("adagrad")) == "Adagrad(learning_rate=0.001, epsilon=1e-07)"
+    assert optimizers.Adagrad().initial_accumulator_value == 0.1
     assert repr(optimizers.get("RMSprop")) == "RMSprop(learning_rate=0.001, rho=0.9, epsilon=1e-07)"
 
 
