@@ -1,5 +1,6 @@
 """What the tests do without a package: each that needs it skips and says so, and no other does."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -36,8 +37,22 @@ def pytest_without(hidden, *arguments):
     )
 
 
-def test_no_file_is_left_out_for_what_some_of_its_tests_need():
+def written_tests():
+    """file::name of every function in tests/ that is written as a test, but for the benchmarks."""
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        if path.parent.name == "benchmarks":
+            continue
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                yield f"{path.relative_to(ROOT).as_posix()}::{node.name}"
+
+
+def test_nothing_that_is_written_as_a_test_is_left_out():
+    """Not for what some tests of its file need, nor for what another file does to it."""
     done = pytest_without(OPTIONAL, "tests", "-W", "default", "--collect-only")
+    collected = {line.partition("[")[0] for line in done.stdout.splitlines()}
+    lost = sorted(set(written_tests()) - collected)
+    assert not lost
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     skipped = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
     assert not [line for line in skipped if any(name in line for name in OPTIONAL)]
