@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from refnet.base.objects import Configured
@@ -89,3 +89,7 @@ class LambdaCallback(Callback):
             if not hook.startswith("on_") or not hasattr(Callback, hook):
                 raise ArgumentError(f"there is no hook named {hook!r}")
             setattr(self, hook, function)
+
+    @classmethod
+    def _require_known(cls, given: Iterable[str]) -> None:
+        """The hooks are looked at above."""

@@ -10,16 +10,8 @@ import refnet
 from refnet import callbacks, initializers, layers, losses, metrics, optimizers, regularizers
 from refnet.base.objects import Configured
 from refnet.errors import ArgumentError, RefnetError
+from tests.arguments import OTHER, required
 
-#: what stands in the place of arguments without a default
-REQUIRED = {
-    "units": 3,
-    "activation": "tanh",
-    "rate": 0.25,
-    "stddev": 0.5,
-    "target_shape": (3, 1),
-    "shape": (4, None),
-}
 #: objects that have nothing of their own, or hold what is no data
 LEFT_OUT = {
     "Layer": "computes nothing",
@@ -42,47 +34,13 @@ KINDS = {
     if isinstance(kind, type) and issubclass(kind, Configured) and kind is not Configured
 } | {"Perceptron": refnet.Perceptron}
 TRIED = sorted(set(KINDS) - set(LEFT_OUT))
-#: other values than the defaults
-OTHER = {
-    "activation": "relu",
-    "kernel_initializer": initializers.RandomNormal(0.5, 0.1, seed=3),
-    "kernel_regularizer": regularizers.L1L2(0.1, 0.2),
-    "alpha_initializer": initializers.Constant(0.25),
-    "use_bias": False,
-    "trainable": False,
-    "input_shape": (3,),
-    "name": "mine",
-    "seed": 7,
-    "learning_rate": 0.5,
-    "momentum": 0.75,
-    "nesterov": True,
-    "beta_1": 0.5,
-    "reduction": "sum",
-    "from_logits": True,
-    "label_smoothing": 0.125,
-    "threshold": 0.75,
-    "thresholds": 0.75,
-    "class_id": 2,
-    "num_thresholds": 7,
-    "curve": "PR",
-    "patience": 4,
-    "mode": "max",
-    "shared_axes": (1,),
-    "axis": 1,
-}
 
 
 def made(kind, *, other):
     """An object with the defaults, or with other values wherever there are some."""
-    names = kind._arguments()
-    given = {name: REQUIRED[name] for name in names if name in REQUIRED}
-    needed = {p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty}
-    unknown = needed - {*given, "options", "common"}
-    assert not unknown, (
-        f"{kind.__name__} needs {unknown}: say in REQUIRED of {__file__} what to give it"
-    )
+    given = required(kind)
     if other:
-        given |= {name: OTHER[name] for name in names if name in OTHER}
+        given |= {name: OTHER[name] for name in kind._arguments() if name in OTHER}
     return kind(**given)
 
 

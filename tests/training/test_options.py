@@ -9,28 +9,10 @@ import refnet
 from refnet import layers, losses, metrics, regularizers
 from refnet.base.names import WithOptions, options_of
 from refnet.errors import ArgumentError, RefnetError
+from tests.arguments import other, required
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(0, 1, (8, 3)).astype("float32")
-ARGUMENTS = {"Dense": (2,), "Activation": ("tanh",), "Dropout": (0.5,), "Reshape": ((3, 1),)}
-OTHER = {
-    "units": 5,
-    "activation": "relu",
-    "use_bias": False,
-    "rate": 0.25,
-    "seed": 9,
-    "axis": 0,
-    "negative_slope": 0.7,
-    "alpha": 0.7,
-    "shared_axes": 1,
-    "target_shape": (1, 3),
-    "kernel_initializer": "ones",
-    "bias_initializer": "ones",
-    "alpha_initializer": "ones",
-    "kernel_regularizer": "l2",
-    "bias_regularizer": "l2",
-    "alpha_regularizer": "l2",
-}
 COMMON = {"name", "trainable", "input_shape", "common", "shape"}
 KINDS = [
     kind
@@ -53,19 +35,15 @@ def _seen(layer):
     return layer(X, training=True).numpy(), penalty
 
 
-def test_all_options_of_all_layers_are_tried():
-    assert {name for _, name in GIVEN} == set(OTHER)
-
-
 @pytest.mark.parametrize(("kind", "name"), GIVEN, ids=lambda x: getattr(x, "__name__", x))
 def test_an_option_of_a_layer_that_is_built(kind, name):
-    layer = kind(*ARGUMENTS.get(kind.__name__, ()))
+    layer = kind(**required(kind))
     layer.ensure_built((None, 3))
     for weight in layer.weights:
         weight.assign(np.full(weight.shape, 0.3, "float32"))
     before, value = _seen(layer), getattr(layer, name)
     try:
-        setattr(layer, name, OTHER[name])
+        setattr(layer, name, other(kind, name))
     except ArgumentError as error:
         assert name in str(error)
         assert layer.name in str(error)
@@ -78,20 +56,18 @@ def test_an_option_of_a_layer_that_is_built(kind, name):
 @pytest.mark.parametrize(("kind", "name"), GIVEN, ids=lambda x: getattr(x, "__name__", x))
 def test_an_option_of_a_layer_that_is_not_built(kind, name):
     """It is as if the layer had been made with it."""
-    layer, other = (kind(*ARGUMENTS.get(kind.__name__, ())) for _ in range(2))
-    setattr(layer, name, OTHER[name])
-    given = inspect.signature(kind).bind(*ARGUMENTS.get(kind.__name__, ()))
-    other = kind(**{**given.arguments, name: OTHER[name]})
-    for x in (layer, other):
+    layer = kind(**required(kind))
+    setattr(layer, name, other(kind, name))
+    changed = kind(**{**required(kind), name: other(kind, name)})
+    for x in (layer, changed):
         refnet.utils.set_random_seed(2)
         x.ensure_built((None, 3))
-    for mine, theirs in zip(layer.get_weights(), other.get_weights(), strict=True):
+    for mine, theirs in zip(layer.get_weights(), changed.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    for mine, theirs in zip(_seen(layer), _seen(other), strict=True):
+    for mine, theirs in zip(_seen(layer), _seen(changed), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
-SETTINGS = {"from_logits": True, "label_smoothing": 0.3, "threshold": 0.65}
 MEASURES = [
     (kind, name)
     for kind in dict.fromkeys((*losses.LOSSES.values(), *metrics.METRICS.values()))
@@ -99,13 +75,6 @@ MEASURES = [
     for name in options_of(kind)
 ]
 #: of metrics that are no mean of a function, all that they are made with
-OF_SUMS = {
-    "thresholds": 0.65,
-    "class_id": 1,
-    "num_thresholds": 4,
-    "curve": "PR",
-    "from_logits": True,
-}
 COUNTED = [
     (kind, name)
     for kind in dict.fromkeys(metrics.METRICS.values())
@@ -115,17 +84,12 @@ COUNTED = [
 ]
 
 
-def test_all_options_of_losses_and_metrics_are_tried():
-    assert {name for _, name in MEASURES} == set(SETTINGS)
-    assert {name for _, name in COUNTED} == set(OF_SUMS)
-
-
 @pytest.mark.parametrize(("kind", "name"), MEASURES, ids=lambda x: getattr(x, "__name__", x))
 def test_an_option_of_a_loss_or_a_metric(kind, name):
     y = np.array([0, 1, 1]) if "Sparse" in kind.__name__ else np.eye(3, dtype="float32")[:, :2]
     p = np.array([[0.7, 0.3], [0.6, 0.4], [0.4, 0.6]], "float32")
-    late, early, plain = kind(), kind(**{name: SETTINGS[name]}), kind()
-    setattr(late, name, SETTINGS[name])
+    late, early, plain = kind(), kind(**{name: other(kind, name)}), kind()
+    setattr(late, name, other(kind, name))
     assert late.options == early.options != plain.options
     with pytest.raises(TypeError, match="assignment"):
         late.options[name] = 0
@@ -137,13 +101,13 @@ def test_a_setting_of_a_metric_of_sums(kind, name):
     """Set later or given at once, also between the steps of a model."""
     x = np.array([[0.45, -0.1], [0.6, 2.5], [-0.4, 0.7], [0.55, 0.3], [1.2, 0.2]], "float32")
     y = np.array([[1, 0], [0, 1], [0, 1], [1, 0], [0, 1]], "float32")
-    late, early, plain = kind(), kind(**{name: OF_SUMS[name]}), kind()
-    setattr(late, name, OF_SUMS[name])
+    late, early, plain = kind(), kind(**{name: other(kind, name)}), kind()
+    setattr(late, name, other(kind, name))
     assert late(y, x) == early(y, x) != plain(y, x)
     model = refnet.Sequential([layers.Flatten(input_shape=(2,))])
     model.compile("sgd", "mean_squared_error", [kind()])
     assert model.evaluate(x, y, verbose=0)[1] == plain.result()
-    setattr(model.metrics[0], name, OF_SUMS[name])
+    setattr(model.metrics[0], name, other(kind, name))
     assert model.evaluate(x, y, verbose=0)[1] == early.result()
 
 
