@@ -119,7 +119,7 @@ PIECES = (
             of which all or none count from the end are inverted well, and those are what tests try.
         """,
         symptom="A square weight that is used transposed as x @ w.transpose(-1, 0) learns the wrong way.",
-        test="tests/found/test_found_above.py::test_an_axis_is_the_same_from_either_end[numpy-transpose-(1,0,2)]",
+        test="tests/ops/test_axes.py::test_an_axis_is_the_same_from_either_end[numpy-transpose-(1,0,2)]",
     ),
     Piece(
         id="softmax-diagonal",

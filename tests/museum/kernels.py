@@ -85,7 +85,7 @@ PIECES = (
             one block never notice.
         """,
         symptom="Long rows only: the loss of a large vocabulary is a little too high.",
-        test="tests/found/test_found_by_museum.py::test_a_row_longer_than_a_block"
+        test="tests/refnet_triton/ops/test_long_rows.py::test_a_row_longer_than_a_block"
         "[sparse_softmax_cross_entropy]",
         complaint="bound",
         triton=True,
@@ -158,7 +158,7 @@ PIECES = (
             5895).
         """,
         symptom="A float32 network that differs from the CPU's in the fourth digit.",
-        test="tests/found/test_found_by_museum.py::test_float32_products_are_not_tf32",
+        test="tests/refnet_triton/ops/test_long_rows.py::test_float32_products_are_not_tf32",
         complaint="tf32",
         triton=True,
         unseen="Nothing saw it without a GPU.",
@@ -253,7 +253,7 @@ PIECES = (
             shipped a multi-block path that no test reached, and that did not even compile.
         """,
         symptom="The mean of a million numbers is a million times too small, on a GPU.",
-        test="tests/found/test_found_by_museum.py::test_a_long_reduction_takes_two_launches[shape0-None-mean]",
+        test="tests/refnet_triton/ops/test_long_rows.py::test_a_long_reduction_takes_two_launches[shape0-None-mean]",
         complaint="mean",
         triton=True,
         unseen="Nothing saw it: no case was long enough to be cut.",

@@ -73,7 +73,7 @@ PIECES = (
             no warning: a feature that does nothing.
         """,
         symptom="restore_best_weights=True restores the last ones.",
-        test="tests/found/test_found_by_museum.py::test_the_best_weights_are_not_the_last",
+        test="tests/callbacks/test_hooks.py::test_the_best_weights_are_not_the_last",
         complaint="Arrays are not equal",
         unseen="The test of early stopping compared views of the weights with views of the weights.",
     ),
@@ -190,7 +190,7 @@ PIECES = (
             temporary file and a rename cost two lines. One needs them on the day of the power cut.
         """,
         symptom="After a crash there is no checkpoint at all.",
-        test="tests/found/test_found_by_museum.py::test_a_full_disk_leaves_the_old_file",
+        test="tests/base/test_files.py::test_a_full_disk_leaves_the_old_file",
         complaint="the old one",
         unseen="The test saved the same bytes again, which look whole when half of them are old.",
     ),

@@ -27,8 +27,7 @@ right thing. So every piece is also a test of a test.
 CLOSING = """\
 ## What the museum found
 
-These went uncaught when they were first planted. The tests that catch them now stand in
-`tests/found/test_found_by_museum.py`.
+These went uncaught when they were first planted; the tests that catch them now were written for them.
 
 """
 

@@ -33,7 +33,7 @@ PIECES = (
             paper, gives x - max - ln Σ, where nothing ever gets small.
         """,
         symptom="A loss of infinity for a confident, wrong network; its gradient is NaN.",
-        test="tests/found/test_found_by_museum.py::test_unlikely_classes_have_finite_logarithms[numpy]",
+        test="tests/ops/test_digits.py::test_unlikely_classes_have_finite_logarithms[numpy]",
         complaint="inf|divide by zero",
         unseen="The NumPy tier saw nothing, as a formula is its own reference there.",
     ),
@@ -114,7 +114,7 @@ PIECES = (
             answer. The bound of this op allows 4 ULP of the score and saw nothing; the museum did.
         """,
         symptom="The loss of a good classifier drops to exactly 0 and stays there.",
-        test="tests/found/test_found_by_museum.py::"
+        test="tests/ops/test_digits.py::"
         "test_right_answers_have_a_small_loss_and_not_none[numpy]",
         complaint="Mismatch",
         unseen="No test saw it: the bound of the op allows 4 ULP of the score.",
@@ -148,7 +148,7 @@ PIECES = (
             variance of 0, 8 or -8 that way.
         """,
         symptom="A normalisation divides by the root of a negative number: NaN, on some data only.",
-        test="tests/found/test_found_by_museum.py::test_the_variance_of_data_far_from_zero[numpy]",
+        test="tests/ops/test_digits.py::test_the_variance_of_data_far_from_zero[numpy]",
         complaint="Not equal",
     ),
     Piece(
@@ -164,7 +164,7 @@ PIECES = (
             told otherwise.
         """,
         symptom="The data held a NaN, and nothing downstream shows it.",
-        test="tests/found/test_found_by_museum.py::test_nan_is_never_swallowed[relu]",
+        test="tests/ops/test_digits.py::test_nan_is_never_swallowed[relu]",
         complaint="NaN",
         unseen="The NumPy tier saw nothing, as a formula is its own reference there.",
     ),

@@ -355,7 +355,7 @@ PIECES = (
             what lies there. A check that is off by one lets exactly this case through.
         """,
         symptom="NumPy names an index nobody wrote; a kernel's loss is whatever lies behind the logits.",
-        test="tests/found/test_found_by_mutants.py::test_labels_that_are_no_class[labels1]",
+        test="tests/ops/test_edges.py::test_labels_that_are_no_class[labels1]",
         complaint="IndexError",
     ),
     Piece(
@@ -370,7 +370,7 @@ PIECES = (
             unlabelled examples then count as the last class.
         """,
         symptom="The last class is predicted far too often.",
-        test="tests/found/test_found_by_mutants.py::test_labels_that_are_no_class[labels0]",
+        test="tests/ops/test_edges.py::test_labels_that_are_no_class[labels0]",
         complaint="DID NOT RAISE",
     ),
     Piece(

@@ -111,8 +111,25 @@ ABOVE = {
 }
 #: of all that stands above the ops: what was wrong once
 ABOVE_NEXT = (
-    "found/test_found_above.py",
-    "found/test_found_by_mutants_above.py",
+    "layers/test_building.py",
+    "models/test_building.py",
+    "training/test_plans.py",
+    "training/test_class_weights.py",
+    "training/test_batches.py",
+    "training/test_attributes.py",
+    "base/test_options.py",
+    "base/test_mistakes.py",
+    "metrics/test_labels.py",
+    "losses/test_targets.py",
+    "test_random.py",
+    "ops/test_axes.py",
+    "callbacks/test_hooks.py",
+    "optimizers/test_memory.py",
+    "optimizers/test_parameters.py",
+    "autograd/test_values.py",
+    "autograd/test_variables.py",
+    "autograd/test_gradients.py",
+    "models/test_threads.py",
     "training/test_options.py",
     "models/test_advice.py",
 )
@@ -148,8 +165,10 @@ LAST = (
     "house/test_completeness.py",
     "test_errors.py",
     "layers/test_layers.py",
-    "found/test_found_by_mutants.py",
-    "found/test_found_by_museum.py",
+    "ops/test_edges.py",
+    "ops/test_digits.py",
+    "refnet_triton/ops/test_tiles.py",
+    "refnet_triton/ops/test_long_rows.py",
     "refnet_triton/ops/test_addresses.py",
 )
 
