@@ -31,7 +31,7 @@ def main(output, torch, *arguments):
     import pytest
 
     notes = Notes()
-    code = pytest.main(list(arguments), plugins=[notes])
+    code = pytest.main(["--import-mode=importlib", *arguments], plugins=[notes])
     Path(output).write_text(json.dumps(notes.found), encoding="utf-8")
     return code
 
