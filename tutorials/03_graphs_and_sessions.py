@@ -208,7 +208,7 @@ else:
 before = len(line.nodes)
 dw, db = refnet.gradients(loss, [w, b])
 print(f"\n{before} ops, and {len(line.nodes) - before} more for the gradients:")
-print("  " + "\n  ".join(node.promise.name for node in line.nodes[before:]))
+print("  " + "\n  ".join(node.symbol.name for node in line.nodes[before:]))
 assert dw.shape == w.shape
 assert dw.name.startswith("gradients/")
 

@@ -81,7 +81,7 @@ def _upstream(y: Tensor, upstream: Any) -> Tensor:
 
 def _scope(node: Node) -> str:
     """The scope of names a node stands in."""
-    return node.promise.name.rpartition("/")[0] if node.promise else ""
+    return node.symbol.name.rpartition("/")[0] if node.symbol else ""
 
 
 def _differentiable(node: Node) -> Iterable[Tensor]:

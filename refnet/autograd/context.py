@@ -35,10 +35,10 @@ class GraphLike(Protocol):
 
     def enter(
         self, thing: Tensor | Node, name: str, specs: Sequence[Spec], line: str | None = None
-    ) -> Promise:
+    ) -> Symbol:
         """Give something that waits its place, and a name that no other has."""
 
-    def rename(self, promise: Promise, name: str) -> str:
+    def rename(self, symbol: Symbol, name: str) -> str:
         """Call something by another name: the name it has then, which no other has."""
 
     def group(self, name: str, tensors: Sequence[Tensor]) -> Any:
@@ -57,7 +57,7 @@ _NOT_THE_USERS = (os.path.dirname(os.path.dirname(__file__)), contextlib.__file_
 
 
 @dataclass(eq=False, slots=True)
-class Promise:
+class Symbol:
     """What is known of something that waits for a session: its place in a graph, and its results.
 
     `specs` holds shape and type of each result; `line` is where the user wrote it.

@@ -24,7 +24,7 @@ import numpy as np
 from refnet import backend as backends
 from refnet import config
 from refnet.autograd import numpy_functions
-from refnet.autograd.context import GraphLike, Promise, line_of_user, noted, step_inputs
+from refnet.autograd.context import GraphLike, Symbol, line_of_user, noted, step_inputs
 from refnet.autograd.operators import Operators
 from refnet.backend import Array, Backend
 from refnet.backend.conversion import as_numbers
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 clock = itertools.count()
 
 #: (backend, op, its inputs, what a graph knows of it) -> the function that is to run
-Watch = Callable[[Backend, Op, Sequence["Tensor"], Promise | None], Callable[..., Any]]
+Watch = Callable[[Backend, Op, Sequence["Tensor"], Symbol | None], Callable[..., Any]]
 #: who looks at every op that runs in this thread, as `refnet.shadow` does within its block
 watching: ContextVar[Watch | None] = ContextVar("watching", default=None)
 
@@ -61,7 +61,7 @@ class Node:
     """One application of an op: its inputs, its attributes, and its results if they are known.
 
     `count` is the number of results. `serial` counts the applications: sorted by it, nodes stand in
-    the order they were recorded in. `promise` is what a graph knows of a node that waits. `detached`
+    the order they were recorded in. `symbol` is what a graph knows of a node that waits. `detached`
     is True if no gradient flows through it, `recorded` if it was applied while a step was recorded. Of a
     gradient, `since` is the serial of the node it is the gradient of.
     """
@@ -72,10 +72,10 @@ class Node:
         "detached",
         "inputs",
         "op",
-        "promise",
         "recorded",
         "serial",
         "since",
+        "symbol",
         "values",
     )
 
@@ -93,18 +93,18 @@ class Node:
         self.inputs = inputs
         self.attributes = attributes
         self.values = values
-        self.promise: Promise | None = None
+        self.symbol: Symbol | None = None
         self.detached = False
         self.recorded = step_inputs.get() is not None
         self.since: int | None = None
 
     def __repr__(self) -> str:
-        return f"<node {self.promise.name if self.promise else self.serial}: {self.op.name}>"
+        return f"<node {self.symbol.name if self.symbol else self.serial}: {self.op.name}>"
 
     def output(self, index: int) -> Tensor:
         """Result `index` as a tensor."""
         value = None if self.values is None else self.values[index]
-        name = self.promise.name if self.promise else ""
+        name = self.symbol.name if self.symbol else ""
         backend = self.inputs[0].backend
         return Tensor(value, backend, self, index, f"{name}:{index}" if name and index else name)
 
@@ -156,7 +156,7 @@ class Tensor(Operators):
 
     __slots__ = (
         "__weakref__",
-        "_promise",
+        "_symbol",
         "backend",
         "grad",
         "index",
@@ -185,7 +185,7 @@ class Tensor(Operators):
         self.index = index
         self.name = name
         self.grad: Tensor | None = None
-        self._promise: Promise | None = None  # of a leaf that waits
+        self._symbol: Symbol | None = None  # of a leaf that waits
 
     # -- what it is ----------------------------------------------------------------------------
 
@@ -202,27 +202,27 @@ class Tensor(Operators):
     @property
     def spec(self) -> Spec:
         """Shape and type together, which a tensor has even before it has a value."""
-        promise = self.promise
-        return promise.specs[self.index] if promise else Spec(self.shape, self.dtype)
+        symbol = self.symbol
+        return symbol.specs[self.index] if symbol else Spec(self.shape, self.dtype)
 
     @property
-    def promise(self) -> Promise | None:
+    def symbol(self) -> Symbol | None:
         """What a graph knows of a tensor that waits; None if it has a value."""
-        return self._promise if self.node is None else self.node.promise
+        return self._symbol if self.node is None else self.node.symbol
 
     @property
     def graph(self) -> GraphLike | None:
         """The graph a waiting tensor belongs to."""
-        return self.promise.graph if self.promise else None
+        return self.symbol.graph if self.symbol else None
 
     def named(self, name: str) -> Tensor:
         """Give the result a name of your choice in its graph, by which to fetch it later."""
-        promise = self.promise
-        if promise is None:
+        symbol = self.symbol
+        if symbol is None:
             raise ArgumentError(f"only what waits in a graph is named: {self!r} has its value")
         if self.index:
             raise ArgumentError(f"{self.name!r} goes by the name of the op's first result")
-        self.name = promise.graph.rename(promise, name)
+        self.name = symbol.graph.rename(symbol, name)
         return self
 
     @property
@@ -475,7 +475,7 @@ def defer(
     """Write an op down in a graph. Inputs that can never fit are an error here, not at the run."""
     specs = _inferred(op, [t.spec for t in tensors], attributes, line)
     node = Node(op, tensors, attributes, None, len(specs))
-    node.promise = graph.enter(node, name, specs, line)
+    node.symbol = graph.enter(node, name, specs, line)
     return node
 
 

@@ -50,8 +50,8 @@ class Variable(Tensor):
         self.initial: np.ndarray[Any, Any] | None = None
         if graphs:
             self.initial = leaf.numpy()
-            self._promise = graphs[-1].enter(self, name or "variable", [leaf.spec])
-            self.name = self._promise.name
+            self._symbol = graphs[-1].enter(self, name or "variable", [leaf.spec])
+            self.name = self._symbol.name
 
     def assign(self, values: Any) -> Any:
         """Overwrite the value in place; the shape stays. In a graph: the op that does so when run."""

@@ -49,7 +49,7 @@ from refnet.op.columns import Case
 from refnet.op.results import as_tuple
 from refnet.proof.cases import normal
 from refnet.proof.judge import (
-    Agreement,
+    Verdict,
     all_ops,
     cases_of,
     compare,
@@ -323,7 +323,7 @@ def _bits(x: Any) -> Any:
 
 
 def _failure(
-    op: Op, case: Case, dtype: str, witness: _Witness, seed: int, found: Agreement
+    op: Op, case: Case, dtype: str, witness: _Witness, seed: int, found: Verdict
 ) -> Failure | None:
     """What is wrong with a case: its results, or its inputs afterwards."""
     if found.ok:
@@ -368,7 +368,7 @@ def _elementwise(
 
 
 def _curve(
-    op: Op, case: Case, dtype: str, witness: _Witness, seed: int, found: Agreement
+    op: Op, case: Case, dtype: str, witness: _Witness, seed: int, found: Verdict
 ) -> tuple[Any, Any, Any]:
     """Points of a `Curve`: all elements of an activation's sweep, or the worst one of a product."""
     inputs, _ = inputs_for(op, case, dtype, seed)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from refnet.proof.judge import Agreement
+from refnet.proof.judge import Verdict
 
 PASS, FAIL, ERROR, MISSING = "pass", "fail", "error", "missing"
 
@@ -62,7 +62,7 @@ class Row:
     status: str = PASS
     cases: int = 0
     numbers: int = 0
-    worst: Agreement | None = None
+    worst: Verdict | None = None
     message: str = ""
     failures: list[Failure] = field(default_factory=list)
     seconds: float = 0.0

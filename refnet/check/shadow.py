@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from refnet import backend as backends
-from refnet.autograd.context import Promise, line_of_user, scoped
+from refnet.autograd.context import Symbol, line_of_user, scoped
 from refnet.autograd.tensor import Tensor, Watch, watching
 from refnet.autograd.variable import Variable
 from refnet.backend import Array, Backend
@@ -41,7 +41,7 @@ from refnet.op import Op
 from refnet.op.results import as_tuple
 from refnet.op.shapes import Spec
 from refnet.ops import TABLE
-from refnet.proof.judge import Agreement, judge_output, output_names, reference, tolerances
+from refnet.proof.judge import Verdict, judge_output, output_names, reference, tolerances
 
 FORMAT, VERSION = "refnet shadow", 1
 STANDARD_FILE = "disagreement.safetensors"
@@ -85,7 +85,7 @@ class Call:
         data = [f"{name} {value.shape} {dtype}" for name, value, dtype in inputs]
         return ", ".join([*data, *(f"{k}={v!r}" for k, v in self.attributes.items())])
 
-    def at(self, side: Agreement) -> str:
+    def at(self, side: Verdict) -> str:
         """The inputs where a backend is furthest off, of an op that goes element by element."""
         names = self.op.names(len(self.values))
         shape = np.shape(self.exact[1][0])
@@ -134,7 +134,7 @@ class Call:
             bounds = [np.where(near, 1.0, bound) for bound in bounds]
         return bounds
 
-    def run(self, backend: Backend, name: str = "") -> Agreement:
+    def run(self, backend: Backend, name: str = "") -> Verdict:
         """Compute it on a backend, and hold the results against the exact ones."""
         try:
             inputs = [
@@ -148,7 +148,7 @@ class Call:
 
     def judge(
         self, backend: Backend, inputs: Sequence[Array], results: Any, name: str = ""
-    ) -> Agreement:
+    ) -> Verdict:
         """Hold the results of a backend, and what it did to its inputs, against the exact results."""
         op, (_, exact) = self.op, self.exact
         results = as_tuple(results)
@@ -179,11 +179,11 @@ class Call:
             found = judge_output(output, result, y, bound, allowed, backend)
             if found[2] > worst[2] or (found[3] and not worst[3]):
                 worst = found
-        return Agreement(op.name, name, dtype, backend.name, *worst)
+        return Verdict(op.name, name, dtype, backend.name, *worst)
 
-    def _failed(self, backend: Backend, name: str, complaint: str) -> Agreement:
+    def _failed(self, backend: Backend, name: str, complaint: str) -> Verdict:
         dtype = (self.types or ["float32"])[0]
-        return Agreement(self.op.name, name, dtype, backend.name, np.inf, 0.0, np.inf, complaint)
+        return Verdict(self.op.name, name, dtype, backend.name, np.inf, 0.0, np.inf, complaint)
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ class Judged:
     op, name, line : the op, its name in its layer or graph, and the user's line that led to it.
     variables : the names of the variables among its inputs: the weights of its layer.
     call : its inputs and attributes.
-    sides : an `Agreement` for each backend that computes in this type, the program's own first.
+    sides : a `Verdict` for each backend that computes in this type, the program's own first.
     """
 
     op: str
@@ -203,7 +203,7 @@ class Judged:
     line: str
     variables: tuple[str, ...]
     call: Call
-    sides: tuple[Agreement, ...]
+    sides: tuple[Verdict, ...]
 
     @property
     def ok(self) -> bool:
@@ -389,7 +389,7 @@ class shadow:
         before.__exit__(kind, error, trace)
 
     def _watch(
-        self, backend: Backend, op: Op, tensors: Sequence[Tensor], promise: Promise | None
+        self, backend: Backend, op: Op, tensors: Sequence[Tensor], symbol: Symbol | None
     ) -> Callable[..., Any]:
         """What runs in the place of an op's function."""
         function = backend.function(op)
@@ -416,8 +416,8 @@ class shadow:
                 for side in sides:
                     tally.worst[side.backend] = max(tally.worst.get(side.backend, 0.0), side.ratio)
             if not all(side.ok for side in sides):
-                name = promise.name if promise else scoped(op.name)
-                line = promise.line if promise else line_of_user()
+                name = symbol.name if symbol else scoped(op.name)
+                line = symbol.line if symbol else line_of_user()
                 read = tuple(t.name for t in tensors if isinstance(t, Variable) and t.name)
                 self._stop(Judged(op.name, name, line, read, call, tuple(sides)))
             return results

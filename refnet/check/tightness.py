@@ -22,7 +22,7 @@ from refnet.backend import Backend
 from refnet.errors import RefnetError
 from refnet.op import Op
 from refnet.op.columns import Case
-from refnet.proof.judge import Agreement, all_ops, cases_of, compare
+from refnet.proof.judge import Verdict, all_ops, cases_of, compare
 
 LOOSEST = 1 / 16
 LARGE = 10_000  # elements: cases of more are tried once
@@ -42,7 +42,7 @@ class Tightness:
     cases: int
     ratio: float
     exact: bool = False
-    worst: Agreement | None = None
+    worst: Verdict | None = None
     seed: int = 0
 
     @property

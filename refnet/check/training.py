@@ -179,7 +179,7 @@ class _Inside:
         watching.reset(self._token)
 
     def _watch(
-        self, backend: Backend, op: Op, tensors: Sequence[Tensor], promise: object
+        self, backend: Backend, op: Op, tensors: Sequence[Tensor], symbol: object
     ) -> Callable[..., Any]:
         if op.writes and tensors[0] is _theta(self.model):
             self.gradient = _vector(tensors[op.inputs.index("g")])

@@ -18,7 +18,7 @@ from refnet.autograd.tensor import Node, Tensor, recorded
 from refnet.autograd.variable import Variable
 from refnet.backend import Array, Backend
 from refnet.op.results import as_tuple
-from refnet.proof.judge import Agreement, measure
+from refnet.proof.judge import Verdict, measure
 
 Key = tuple[int, int]
 
@@ -34,7 +34,7 @@ class Compared:
     op: str
     difference: float
     relative: float
-    agreement: Agreement
+    agreement: Verdict
     line: str
 
     @property
@@ -154,8 +154,8 @@ def _compared(
         difference = max(difference, gap)
         largest = float(np.max(np.abs(x), initial=0.0)) if x.dtype.kind == "f" else 1.0
         relative = max(relative, gap / largest if largest > 0 else gap)
-    name = node.promise.name if node.promise else node.op.name
-    line = node.promise.line if node.promise else ""
+    name = node.symbol.name if node.symbol else node.op.name
+    line = node.symbol.line if node.symbol else ""
     dtype = next((t.dtype for t in node.inputs if t.dtype.startswith(("float", "bf"))), "float32")
     agreement = measure(node.op, name, inputs, node.attributes, dtype, second)
     return Compared(name, node.op.name, difference, relative, agreement, line)

@@ -263,15 +263,15 @@ def _build(graph: Graph, entry: Entry, found: dict[str, Tensor]) -> None:
     made: Tensor
     if entry.kind == "variable":
         made = Variable(entry.value, None, entry.name, entry.trainable, "numpy")
-        promise = made.promise
-        assert promise is not None
-        promise.specs, promise.line = specs, entry.line
+        symbol = made.symbol
+        assert symbol is not None
+        symbol.specs, symbol.line = specs, entry.line
     elif entry.kind == "constant":
         made = tensor(entry.value, name=entry.name, backend="numpy")
         graph.enter_constant(made, entry.name)
     else:
         made = Tensor(None, tensor(0, backend="numpy").backend)
-        made._promise = graph.enter(made, entry.name, specs, entry.line)
+        made._symbol = graph.enter(made, entry.name, specs, entry.line)
     made.name = entry.name
     found[entry.name] = made
 
@@ -298,8 +298,8 @@ def _build_op(graph: Graph, entry: Entry, specs: list[Spec], found: dict[str, Te
         raise FileError(
             f"{entry.name!r} cannot be built: {type(error).__name__}: {error}"
         ) from None
-    assert node.promise is not None
-    promised = list(node.promise.specs)
+    assert node.symbol is not None
+    promised = list(node.symbol.specs)
     same = len(promised) == len(specs) and all(
         agree(a.shape, b.shape) and a.dtype == b.dtype for a, b in zip(promised, specs, strict=True)
     )

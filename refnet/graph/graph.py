@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from refnet import backend as backends
 from refnet import config
-from refnet.autograd.context import Promise, graph_in_use, line_of_user, scoped
+from refnet.autograd.context import Symbol, graph_in_use, line_of_user, scoped
 from refnet.autograd.tensor import Node, Tensor, recorded
 from refnet.autograd.variable import Variable
 from refnet.errors import ArgumentError, GraphError, ShapeError, unknown_name
@@ -159,14 +159,14 @@ class Graph:
                         constants[read] = self._leaf_entry(read, t)
                 reads.append(read)
             outputs = [(s.shape, s.dtype) for s in (t.spec for t in node.outputs())]
-            line = node.promise.line if node.promise else ""
+            line = node.symbol.line if node.symbol else ""
             ops.append(Entry(name, "op", outputs, node.op.name, reads, node.attributes, line=line))
         return [*leaves.values(), *variables.values(), *constants.values(), *ops]
 
     def _name_of(self, t: Tensor, otherwise: str, scope: str) -> str:
         """The name of a tensor; one that has its value gets one when it is first looked at."""
-        if t.promise is not None:
-            return t.promise.name
+        if t.symbol is not None:
+            return t.symbol.name
         if t.key not in self._eager:
             full = f"{scope}/{otherwise}" if scope else otherwise
             self._eager[t.key] = self._unique(full), t
@@ -174,7 +174,7 @@ class Graph:
         return self._eager[t.key][0]
 
     def _leaf_entry(self, name: str, t: Tensor) -> Entry:
-        line = t.promise.line if t.promise else ""
+        line = t.symbol.line if t.symbol else ""
         outputs = [(t.spec.shape, t.spec.dtype)]
         if isinstance(t, Variable):
             value = t.numpy() if t.initial is None else t.initial
@@ -198,28 +198,28 @@ class Graph:
 
     def enter(
         self, thing: Tensor | Node, name: str, specs: Sequence[Spec], line: str | None = None
-    ) -> Promise:
+    ) -> Symbol:
         """Take something up under a name made unique: "add", "add_1" ... within the scopes around it."""
         with self._lock:
             full = self._unique(scoped(name))
             self._things[full] = thing
-        return Promise(self, full, specs, line_of_user() if line is None else line)
+        return Symbol(self, full, specs, line_of_user() if line is None else line)
 
     def enter_constant(self, t: Tensor, name: str) -> None:
         """Give a tensor that has its value the name it had in a file."""
         self._eager[t.key] = self._unique(name), t
         self._taken.add(self._eager[t.key][0])
 
-    def rename(self, promise: Promise, name: str) -> str:
+    def rename(self, symbol: Symbol, name: str) -> str:
         """Give something in the graph another name, which has to be free."""
         full = scoped(name)
         self._require_name(full)
         with self._lock:
-            if full != promise.name and full in self._things:
+            if full != symbol.name and full in self._things:
                 raise GraphError(f"the name {full!r} is taken: {self._things[full]!r}")
-            new = {full if k == promise.name else k: v for k, v in self._things.items()}
+            new = {full if k == symbol.name else k: v for k, v in self._things.items()}
             self._things = new
-            promise.name = full
+            symbol.name = full
         return full
 
     def group(self, name: str, tensors: Sequence[Tensor]) -> Group:
@@ -310,8 +310,8 @@ def placeholder(
     one = backend.array(1, kind)  # a type it does not know is an error
     leaf, graph = Tensor(None, backend), default_graph()
     spec = Spec(tuple(shape), backend.dtype(one))
-    leaf._promise = graph.enter(leaf, name, [spec])
-    leaf.name = leaf._promise.name
+    leaf._symbol = graph.enter(leaf, name, [spec])
+    leaf.name = leaf._symbol.name
     return leaf
 
 

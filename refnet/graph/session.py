@@ -164,7 +164,7 @@ class Session:
         missing = [t for t in leaves.values() if t.value is None and not isinstance(t, Variable)]
         if missing:
             lines = sorted(
-                f"\n  {t.name!r} of shape {t.shape}, {t.dtype}, from {t.promise and t.promise.line}"
+                f"\n  {t.name!r} of shape {t.shape}, {t.dtype}, from {t.symbol and t.symbol.line}"
                 for t in missing
             )
             raise NotReadyError(f"feed_dict lacks a value for{''.join(lines)}")
@@ -294,10 +294,10 @@ class Session:
     def _explained(self, error: Exception, plan: Plan) -> Exception:
         """The error of an op, with its name in the graph and the line that wrote it."""
         node = plan.failed_at(error)
-        if node is None or node.promise is None:
+        if node is None or node.symbol is None:
             return error
         text = str(error)
-        where = f"{node.op.name} {node.promise.name!r} failed: {text}\n  in {node.promise.line}"
+        where = f"{node.op.name} {node.symbol.name!r} failed: {text}\n  in {node.symbol.line}"
         if isinstance(error, RefnetError):
             return type(error)(where)
         return ShapeError(where) if isinstance(error, (ValueError, IndexError)) else error

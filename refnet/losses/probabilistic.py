@@ -115,9 +115,9 @@ def _before(activation: str, p: Any) -> Any:
 def _outdated(node: Node) -> bool:
     """Whether a variable that a node read is assigned after it: what it did cannot be done again."""
     read = {t for t in node.inputs if isinstance(t, Variable)}
-    if node.promise is None:
+    if node.symbol is None:
         return any(v.changed_since(node) for v in read)
-    later = (n for n in node.promise.graph.nodes if n.serial > node.serial and n.op.writes)
+    later = (n for n in node.symbol.graph.nodes if n.serial > node.serial and n.op.writes)
     return any(read & {v, *v.overlaps} for n in later for v in n.written)
 
 

@@ -89,7 +89,7 @@ class Op:
         True for an elementwise function of x alone that a layer may fuse behind a product.
     floats
         True for an op of floats whose formula does not tell so: it would keep integers, or take none.
-    varies
+    data_dependent_shape
         True if the values of the inputs, and not their shapes alone, decide the shape of the result:
         where the elements of a mask lie.
     rule
@@ -112,7 +112,7 @@ class Op:
         shape: Rule = by_name,
         activation: bool = False,
         floats: bool = False,
-        varies: bool = False,
+        data_dependent_shape: bool = False,
         primal: Op | None = None,
     ) -> None:
         parameters = inspect.signature(function).parameters.values()
@@ -141,7 +141,7 @@ class Op:
         self.rule = shape
         self.activation = activation
         self.floats = floats
-        self.varies = varies
+        self.data_dependent_shape = data_dependent_shape
         self.primal = primal
         self.gradient: Op | None = None
         # a call with so many inputs, and attributes of these names alone, is in order as it stands

@@ -134,7 +134,7 @@ def _mask_coordinates_shape(op, specs, attributes):
     return [Spec((None, len(mask.shape)), "int64")]
 
 
-@op(wrt="", shape_of="x", shape=_mask_coordinates_shape, varies=True)
+@op(wrt="", shape_of="x", shape=_mask_coordinates_shape, data_dependent_shape=True)
 def mask_coordinates(mask, x, axis=0):
     r"""y: where the mask holds, in row-major order, as coordinates of shape (how many, axes)
 

@@ -115,7 +115,7 @@ class Plan:
         #: the variables a run overwrites
         self.written = frozenset(v for node in nodes for v in node.written)
         #: whether shapes within the plan depend on values: then no backend can capture it
-        self.varies = any(node.op.varies for node in nodes)
+        self.data_dependent_shape = any(node.op.data_dependent_shape for node in nodes)
 
     def note_changes(self) -> None:
         """A run follows: gradients of what was computed from the variables before cannot be had."""
@@ -134,7 +134,7 @@ class Plan:
         def run(*inputs: Array, **attributes: Any) -> Any:
             node = self._node_at[sys._getframe(1).f_lineno]
             where = self._backend or node.inputs[0].backend
-            return watch(where, node.op, node.inputs, node.promise)(*inputs, **attributes)
+            return watch(where, node.op, node.inputs, node.symbol)(*inputs, **attributes)
 
         program = {**self._globals, **dict.fromkeys(self._functions, run)}
         exec(self._code, program)

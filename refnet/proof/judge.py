@@ -22,7 +22,7 @@ from refnet.op.results import as_tuple
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Verdict:
     """How far a backend was from the reference on one case.
 
     `error` is the largest |difference|, and `bound` the bound at that element; `ratio` is the largest
@@ -111,7 +111,7 @@ def arrays_for(
     return tuple(place(x) for x in inputs)
 
 
-def compare(op: Op, case: Case, dtype: str, backend: Backend, seed: int = 0) -> Agreement:
+def compare(op: Op, case: Case, dtype: str, backend: Backend, seed: int = 0) -> Verdict:
     """Run one op on one case on a backend and measure it against the float64 reference."""
     inputs, attributes = inputs_for(op, case, dtype, seed)
     if op.draws:
@@ -127,7 +127,7 @@ def measure(
     dtype: str,
     backend: Backend,
     layout: str = "C",
-) -> Agreement:
+) -> Verdict:
     """Run one op on these inputs, floats rounded to `dtype`, against the float64 reference."""
     exact = reference(op, inputs, attributes)
     with np.errstate(all="ignore"):
@@ -149,7 +149,7 @@ def measure(
         found = judge_output(names[number], result, y, bound, types, backend)
         if found[2] > worst[2] or (found[3] and not worst[3]):
             worst = found
-    return Agreement(op.name, case, dtype, backend.name, *worst)
+    return Verdict(op.name, case, dtype, backend.name, *worst)
 
 
 def tolerances(
@@ -196,7 +196,7 @@ def differences(got: Any, y: Any, bound: Any) -> tuple[Any, Any]:
 def judge_output(
     name: str, result: Array, y: Any, bound: Any, types: set[str], backend: Backend
 ) -> tuple[Any, ...]:
-    """The last fields of an `Agreement`, for one output: error, bound, ratio, complaint, and where."""
+    """The last fields of a `Verdict`, for one output: error, bound, ratio, complaint, and where."""
     y = np.asarray(y)
     if y.dtype.kind == "f":
         kind = backend.dtype(result)

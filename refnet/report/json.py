@@ -59,7 +59,7 @@ def row_as_json(row: Row, seed: int) -> dict[str, Any]:
 
 
 def _where(found: Any) -> dict[str, Any]:
-    """The element that an `Agreement` or a `Failure` is about."""
+    """The element that a `Verdict` or a `Failure` is about."""
     return {name: getattr(found, name) for name in ("case", "output", "index", "got", "expected")}
 
 

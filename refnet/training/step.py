@@ -98,7 +98,7 @@ class Step:
     def _again(self, plan: Plan, arrays: tuple[Array, ...]) -> Callable[..., tuple[Array, ...]]:
         """The plan as a function on batches."""
         backend = self.model.backend
-        if plan.varies:  # nobody moves the arguments of what is not captured
+        if plan.data_dependent_shape:  # nobody moves the arguments of what is not captured
             return lambda *batch: plan(*[backend.array(x) for x in batch])
         run = backend.capture(plan, arrays)
 

@@ -181,7 +181,7 @@ NO_READS = {
     "name",
     "node",
 }
-NO_READS |= {"promise", "value", "shape", "dtype", "spec", "ndim", "size"}
+NO_READS |= {"symbol", "value", "shape", "dtype", "spec", "ndim", "size"}
 NO_READS |= {
     "item",
     "__init__",

@@ -170,7 +170,7 @@ sys.meta_path.insert(0, Missing())
 import numpy as np, refnet
 data = np.load("inputs.npz")
 graph = refnet.Graph.load("net.refnet")
-names = ["p", "loss", *(n.promise.name for n in graph.nodes if n.promise.name.startswith("gradients"))]
+names = ["p", "loss", *(n.symbol.name for n in graph.nodes if n.symbol.name.startswith("gradients"))]
 session = refnet.Session(graph, {backend!r})
 p, loss = session.run(["p", "loss"], dict(data))
 session.run("train", dict(data))

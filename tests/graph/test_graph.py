@@ -275,7 +275,7 @@ def test_the_gradient_of_a_graph_is_a_graph():
         found = refnet.gradients(loss, graph.trainable_variables)
     assert [g.shape for g in found] == [(4, 5), (5,), (5, 3), (3,)]
     assert all(g.name.startswith("gradients/") for g in found)
-    assert {n.promise.name for n in graph.nodes} >= {"gradients/hidden/linear_vjp"}
+    assert {n.symbol.name for n in graph.nodes} >= {"gradients/hidden/linear_vjp"}
     session = refnet.Session(graph)
     by_graph = session.run(found, {x: X, t: T})
     h, o = layers.Dense(5, activation="tanh"), layers.Dense(3, activation="softmax")

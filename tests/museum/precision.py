@@ -114,8 +114,7 @@ PIECES = (
             answer. The bound of this op allows 4 ULP of the score and saw nothing; the museum did.
         """,
         symptom="The loss of a good classifier drops to exactly 0 and stays there.",
-        test="tests/ops/test_digits.py::"
-        "test_right_answers_have_a_small_loss_and_not_none[numpy]",
+        test="tests/ops/test_digits.py::test_right_answers_have_a_small_loss_and_not_none[numpy]",
         complaint="Mismatch",
         unseen="No test saw it: the bound of the op allows 4 ULP of the score.",
     ),
