@@ -43,12 +43,15 @@ class Cases:
     bench : the inputs to time, for a given number of elements.
     large : inputs of more than 2³¹ elements, from `stand_in`.
     without : which of the hard cases (`refnet.check.edge_cases`) make no sense here, and why.
+    family : what they are cases of, for those from `refnet.proof.cases`: "unary" for functions of one
+        array, element by element; "binary", "reduction", "rows".
     """
 
     tests: tuple[Case, ...]
     bench: Callable[[int], tuple[Case, ...]]
     large: tuple[Case, ...] = ()
     without: Mapping[str, str] = field(default_factory=dict)
+    family: str = ""
 
     def __iter__(self) -> Any:
         return iter(self.tests)

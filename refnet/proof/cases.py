@@ -108,7 +108,7 @@ def unary(draw: Callable[..., Make] = normal, variants: tuple[dict[str, Any], ..
     def bench(n):
         return Case("square", draw(_square(n))), Case("ragged", draw((max(1, n - 5),)))
 
-    return Cases(tuple(tests), bench, (large((MANY,)),), ONE_ARRAY)
+    return Cases(tuple(tests), bench, (large((MANY,)),), ONE_ARRAY, family="unary")
 
 
 def _pairs(points: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
@@ -140,7 +140,8 @@ def binary(draw: Callable[..., Make] = normal) -> Cases:
         Case("strided", draw((5, 29), (5, 29)), layout="strided"),
     )
     beyond = (large((MANY,), (MANY,)), large(TALL, TALL[1:]), large(TALL, (TALL[0], 1)))
-    return Cases(tests, lambda n: (Case("square", draw(_square(n), _square(n))),), beyond)
+    bench = lambda n: (Case("square", draw(_square(n), _square(n))),)  # noqa: E731
+    return Cases(tests, bench, beyond, family="binary")
 
 
 def reduction(draw: Callable[..., Make] = normal, empty: bool = True) -> Cases:
@@ -179,7 +180,7 @@ def reduction(draw: Callable[..., Make] = normal, empty: bool = True) -> Cases:
         Case(name, draw(_square(n)), given)
         for name, given in (("rows", {"axis": 1}), ("columns", {"axis": 0}), ("all", {}))
     )
-    return Cases(tuple(tests), bench, beyond, ONE_ARRAY)
+    return Cases(tuple(tests), bench, beyond, ONE_ARRAY, family="reduction")
 
 
 def rows() -> Cases:
@@ -209,6 +210,7 @@ def rows() -> Cases:
         ),
         (large(TALL), large((1 << 16, (1 << 15) + 1)), large(TALL, axis=0)),
         ONE_ARRAY,
+        family="rows",
     )
 
 

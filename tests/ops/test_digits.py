@@ -9,12 +9,11 @@ from refnet import backend as backends
 from refnet.autograd.tensor import tensor
 from refnet.op import TABLE
 
-FILES = "activations", "elementwise", "reductions", "softmax"
-
+FAMILIES = "unary", "binary", "reduction", "rows"
 COMPUTED = [
     op
     for op in TABLE.values()
-    if op.primal is None and op.file in FILES and not op.variadic and "arg" not in op.name
+    if op.primal is None and op.cases.family in FAMILIES and "arg" not in op.name
 ]
 
 

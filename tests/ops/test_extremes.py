@@ -11,10 +11,8 @@ import pytest
 from refnet import backend as backends
 from refnet.op import TABLE
 
-FILES = ("activations", "elementwise")
-OPS = [
-    op for op in TABLE.values() if op.file in FILES and op.inputs == ("x",) and op.primal is None
-]
+FORWARD = [op for op in TABLE.values() if op.primal is None]
+OPS = [op for op in FORWARD if op.cases.family == "unary" and "dtype" not in op.attributes]
 #: the largest numbers, ±10²⁰, and the smallest ones of each type
 LARGE = {
     "float16": [6e4, 65504.0],
@@ -96,11 +94,8 @@ def test_functions_and_gradients_have_the_value_of_the_limit(op, name, dtype):
                 hold(backend.numpy(dx), slope, dtype, where, digits=2)  # y + α: α is rounded
 
 
-PAIRS = [
-    op
-    for op in TABLE.values()
-    if op.primal is None and (op.file, op.inputs) == ("elementwise", ("a", "b"))
-] + [TABLE["prelu"], TABLE["sigmoid_cross_entropy"]]
+PAIRS = [op for op in FORWARD if op.cases.family == "binary" and op.gradient]
+PAIRS += [TABLE["power"], TABLE["prelu"]]
 
 
 @pytest.mark.parametrize(("name", "dtype"), KINDS)
