@@ -1,4 +1,4 @@
-# demo, test, lint, docs, bench and mutants set themselves up in .venv first; `gpu` uses the Python you have.
+# demo, test, proof, lint, docs, bench and mutants set themselves up in .venv first; `gpu` uses the Python you have.
 # Which Python:      make test PYTHON=python3.12
 # Further arguments: make test ARGS="-k softmax"
 
@@ -13,11 +13,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # PyTorch's build without CUDA: taken on a Linux machine with no NVIDIA driver, if the site answers.
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 
-.PHONY: help demo test lint docs bench gpu mutants clean moved
+.PHONY: help demo test proof lint docs bench gpu mutants clean moved
 
 help:
 	@echo "make demo    train on handwritten digits with NumPy, then with Triton, and compare"
 	@echo "make test    run the tests"
+	@echo "make proof   run all of them: every case, type, seed and GPU (half an hour; before a release)"
 	@echo "make lint    ruff (lint, format) and mypy"
 	@echo "make docs    write the generated pages of docs anew"
 	@echo "make bench   time the operations on this machine"
@@ -32,6 +33,12 @@ demo: $(READY)
 test: $(READY)
 	@echo "refnet: running the tests"
 	@PYTEST_TIMEOUT=$${PYTEST_TIMEOUT:-900} $(BIN)/python -m pytest -n auto $(ARGS)
+
+# The rest of all cases, types, seeds and GPUs, and 500 whole trainings beside PyTorch's.
+proof: $(READY)
+	@echo "refnet: running the tests, all of them"
+	@REFNET_PROOF=1 PYTEST_TIMEOUT=$${PYTEST_TIMEOUT:-3600} $(BIN)/python -m pytest -n auto $(ARGS)
+	@$(BIN)/python -m tests.trainings --count 500 --seed 0
 
 lint: $(READY)
 	@echo "refnet: ruff check"

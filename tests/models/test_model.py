@@ -73,6 +73,18 @@ backends = pytest.mark.parametrize(
 )
 
 
+COMBINATIONS = [
+    pytest.param(
+        *(kind, run_eagerly, backend),
+        marks=[pytest.mark.triton] * (backend == "triton")
+        + [pytest.mark.proof] * (backend != "numpy" and kind is not Own),
+    )
+    for kind in KINDS
+    for run_eagerly in (False, True)
+    for backend in ("numpy", "loopback", "triton")
+]
+
+
 def made(make, **compiled):
     refnet.utils.set_random_seed(3)
     model = make()
@@ -85,9 +97,7 @@ def same(a, b):
     assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-@backends
-@eager
-@kinds
+@pytest.mark.parametrize(("kind", "run_eagerly", "backend"), COMBINATIONS)
 def test_it_learns_as_the_same_layers_in_a_row(kind, run_eagerly, backend):
     own, row = made(kind, run_eagerly=run_eagerly), made(in_a_row, run_eagerly=run_eagerly)
     given = {"batch_size": 8, "epochs": 2, "verbose": 0, "validation_split": 0.2}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import re
@@ -57,29 +59,38 @@ def plant(piece: Piece, folder: Path) -> None:
 
 def run(tests: Sequence[str], folder: Path, torch: bool) -> tuple[int, list[Outcome], str]:
     """Run tests in a copy: the exit status of pytest, what became of each test, and what was printed."""
-    report = folder / "report.json"
-    here = Path(__file__).with_name("inside.py")
-    program = [sys.executable, "-P", str(here), str(report), "with" if torch else "without"]
+    report, printed = folder / "report.json", folder / "printed.txt"
     options = ["-q", "-p", "no:cacheprovider", "--tb=short", "-o", "addopts=--strict-markers"]
+    keeper = _keeper(torch)
+    assert keeper.stdin and keeper.stdout
+    print(json.dumps([str(folder), [*options, *tests]]), file=keeper.stdin, flush=True)
+    answer = keeper.stdout.readline()
+    text = (
+        printed.read_text(encoding="utf-8", errors="replace")[-8000:] if printed.is_file() else ""
+    )
+    if not report.is_file():
+        raise RuntimeError(f"pytest did not come to its end ({answer.strip()}):\n{text}")
+    found = [Outcome(*row) for row in json.loads(report.read_text(encoding="utf-8"))]
+    return int(answer), found, text
+
+
+@functools.cache
+def _keeper(torch: bool) -> subprocess.Popen[str]:
+    """A program that has imported what takes long, and goes through a copy in a process of its own."""
+    here = Path(__file__).with_name("inside.py")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | {
-        "PYTHONPATH": str(folder),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
-    done = subprocess.run(
-        [*program, *options, *tests],
-        cwd=folder,
+    keeper = subprocess.Popen(
+        [sys.executable, "-P", str(here), "with" if torch else "without", str(LONGEST)],
         env=environment,
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=LONGEST,
-        check=False,
     )
-    printed = done.stdout[-4000:] + done.stderr[-4000:]
-    if not report.is_file():
-        raise RuntimeError(f"pytest did not come to its end:\n{printed}")
-    found = [Outcome(*row) for row in json.loads(report.read_text(encoding="utf-8"))]
-    return done.returncode, found, printed
+    atexit.register(keeper.communicate)  # nobody asks any more: it ends
+    return keeper
 
 
 def why_not_caught(piece: Piece, code: int, found: Sequence[Outcome]) -> str:

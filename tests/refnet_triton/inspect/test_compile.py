@@ -7,7 +7,7 @@ noted and compiled (`refnet_triton.inspect.compilation`):
 - those of the test cases in float32: every kernel in each of its forms (of the shared pointwise kernel:
   each way of reaching the data, with one formula);
 - for the other GPUs: every kernel once;
-- marked slow: the launches of the benchmark and of all cases, in all types, for all GPUs.
+- in `make proof`: the launches of the benchmark and of all cases, in all types, for all GPUs.
 
 The machine code is read as well. A kernel keeps what it works on in registers; a matrix product in 16
 bits uses the matrix units; an elementwise op moves 16 bytes with each instruction.
@@ -276,11 +276,9 @@ def test_each_kernel_compiles_for_other_gpus(target, interpreted):
 
 
 @pytest.mark.triton
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("target", ["sm_90", *OTHERS])
 def test_kernels_compile_for_each_gpu_in_all_types(target, interpreted):
-    if not os.environ.get("REFNET_COMPILE_ALL"):
-        pytest.skip("takes minutes: set REFNET_COMPILE_ALL=1")
     found = all_compiled(f"all in {target}")
     assert len(found) >= 1000
     check(found)
