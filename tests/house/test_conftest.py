@@ -29,7 +29,12 @@ def pytest_without(hidden, *arguments):
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
         cwd=ROOT,
-        env={**environment, "PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env={
+            **environment,
+            "PYTHONPATH": path,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "REFNET_PROOF": "1",
+        },
         capture_output=True,
         text=True,
         timeout=300,
