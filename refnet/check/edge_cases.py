@@ -22,7 +22,8 @@ import numpy as np
 from refnet.op import Op
 from refnet.op.columns import Case
 from refnet.op.shapes import by_name
-from refnet.proof.judge import all_ops, cases_of, reference
+from refnet.proof.exact import reference
+from refnet.proof.judge import all_ops, cases_of
 
 MANY = "more than 2³¹ elements"
 EDGE_CASES = (

@@ -48,6 +48,7 @@ from refnet.op import TABLE, Op
 from refnet.op.columns import Case
 from refnet.op.results import as_tuple
 from refnet.proof.cases import normal
+from refnet.proof.exact import reference
 from refnet.proof.judge import (
     Verdict,
     all_ops,
@@ -57,7 +58,6 @@ from refnet.proof.judge import (
     inputs_for,
     output_names,
     overflowing,
-    reference,
     tolerances,
 )
 

@@ -41,7 +41,8 @@ from refnet.op import Op
 from refnet.op.results import as_tuple
 from refnet.op.shapes import Spec
 from refnet.ops import TABLE
-from refnet.proof.judge import Verdict, judge_output, output_names, reference, tolerances
+from refnet.proof.exact import reference
+from refnet.proof.judge import Verdict, judge_output, output_names, tolerances
 
 FORMAT, VERSION = "refnet shadow", 1
 STANDARD_FILE = "disagreement.safetensors"

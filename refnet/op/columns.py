@@ -42,7 +42,8 @@ class Cases:
     tests : the inputs to try.
     bench : the inputs to time, for a given number of elements.
     large : inputs of more than 2³¹ elements, from `stand_in`.
-    without : which of the hard cases (`refnet.check.edge_cases`) make no sense here, and why.
+    without : which of the hard cases (`refnet.check.edge_cases`) make no sense here, and why; under
+        "limits", why NaN is the better answer where an input is infinite (`refnet.proof.exact`).
     family : what they are cases of, for those from `refnet.proof.cases`: "unary" for functions of one
         array, element by element; "binary", "reduction", "rows".
     """

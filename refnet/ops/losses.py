@@ -121,14 +121,20 @@ def softmax_cross_entropy_vjp(g, logits, targets, largest, log_sum):
     return g[..., None] * (p * np.sum(targets, -1, keepdims=True) - targets)
 
 
+def _or_none(share, x):
+    """share · x, and nothing where either is 0, however large the other."""
+    return np.where((share == 0) | (x == 0), 0, share * x)
+
+
 @op(saves="logits targets", wrt="logits")
 def sigmoid_cross_entropy(logits, targets):
-    r"""L = -t ln σ(x) - (1 - t) ln(1 - σ(x)) = max(x, 0) - x t + ln(1 + e^{-|x|})
+    r"""L = -t ln σ(x) - (1 - t) ln(1 - σ(x)) = (1 - t) max(x, 0) + t max(-x, 0) + ln(1 + e^{-|x|})
 
     Shapes: logits x and targets t the same (or broadcasting), one loss for each element.
     No gradient flows to the targets.
     """
-    return np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))
+    wrong = _or_none(1 - targets, np.maximum(logits, 0)) + _or_none(targets, np.maximum(-logits, 0))
+    return wrong + np.log1p(np.exp(-np.abs(logits)))
 
 
 @sigmoid_cross_entropy.vjp
@@ -142,7 +148,7 @@ def sigmoid_cross_entropy_vjp(g, logits, targets):
 from refnet.op.columns import Case, Cases
 from refnet.ops.reductions import summed_to_inputs
 from refnet.proof.bounds import rounded_sum, ulp
-from refnet.proof.cases import TALL, binary, constant, large, normal
+from refnet.proof.cases import OVERFLOWN, TALL, binary, constant, large, normal
 
 
 def _classified(dense):
@@ -186,7 +192,8 @@ def _classified(dense):
             large(shape, shape) if dense else Case(f"{shape}", _stand_in_classified(shape))
             for shape in (TALL, (42_732, 50_257))
         ),
-        {"broadcast": f"each row of logits has {'targets' if dense else 'a label'} of its own"},
+        {"broadcast": f"each row of logits has {'targets' if dense else 'a label'} of its own"}
+        | OVERFLOWN,
     )
 
 
@@ -248,7 +255,12 @@ softmax_cross_entropy.proof(
 )
 sigmoid_cross_entropy.proof(
     binary,
-    ulp(4, of=lambda logits, targets: np.abs(logits * targets) + np.maximum(np.abs(logits), 1)),
+    ulp(
+        4,
+        of=lambda logits, targets: (
+            np.abs(_or_none(targets, logits)) + np.maximum(np.abs(logits), 1)
+        ),
+    ),
     vjp=summed_to_inputs(
         lambda g, logits, targets: (np.abs(g) * (sigmoid(logits) + np.abs(targets)),)
     ),

@@ -1,8 +1,8 @@
 """Does a backend agree with the reference? One op, one case, one dtype, against the op's bound.
 
-The inputs are drawn in float64 and rounded to the dtype under test. The reference computes in float64
-on exactly those values; the backend computes in the dtype. Where they part by more than the bound of
-the op's row allows, the backend is wrong.
+The inputs are drawn in float64 and rounded to the dtype under test. The reference computes in a longer
+type on exactly those values (`refnet.proof.exact`); the backend computes in the dtype. Where they part by
+more than the bound of the op's row allows, the backend is wrong.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from refnet.base.dtypes import arithmetic, round_to
 from refnet.op import TABLE, Op
 from refnet.op.columns import Case
 from refnet.op.results import as_tuple
+from refnet.proof.exact import LONGER, exact, reference
 
 
 @dataclass(frozen=True)
@@ -85,15 +86,6 @@ def inputs_for(
     return (*upstream, *saved), attributes
 
 
-def reference(op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Any, ...]:
-    """The exact results: the reference in float64."""
-    if op.draws:
-        attributes = {**attributes, "dtype": "float64"}
-    copies = tuple(np.array(x) for x in inputs) if op.writes else inputs
-    with np.errstate(all="ignore"):
-        return as_tuple(op.function(*copies, **attributes))
-
-
 def arrays_for(
     backend: Backend, inputs: tuple[Any, ...], dtype: str, layout: str = "C"
 ) -> tuple[Array, ...]:
@@ -112,7 +104,7 @@ def arrays_for(
 
 
 def compare(op: Op, case: Case, dtype: str, backend: Backend, seed: int = 0) -> Verdict:
-    """Run one op on one case on a backend and measure it against the float64 reference."""
+    """Run one op on one case on a backend and measure it against the exact results."""
     inputs, attributes = inputs_for(op, case, dtype, seed)
     if op.draws:
         attributes = {**attributes, "dtype": dtype}
@@ -128,17 +120,17 @@ def measure(
     backend: Backend,
     layout: str = "C",
 ) -> Verdict:
-    """Run one op on these inputs, floats rounded to `dtype`, against the float64 reference."""
-    exact = reference(op, inputs, attributes)
+    """Run one op on these inputs, floats rounded to `dtype`, against the exact results."""
+    expected = exact(op, inputs, attributes, dtype)
     with np.errstate(all="ignore"):
         arrays = arrays_for(backend, inputs, dtype, layout)
         results = as_tuple(backend.function(op)(*arrays, **attributes))
-    bounds = tolerances(op, inputs, attributes, exact, dtype)
+    bounds = tolerances(op, inputs, attributes, expected, dtype)
     worst: tuple[Any, ...] = (0.0, 0.0, 0.0, "")
-    if len(results) != len(exact):
-        worst = _wrong(f"{len(results)} results, the reference has {len(exact)}")
-    names = output_names(op, exact)
-    for number, (result, y, bound) in enumerate(zip(results, exact, bounds, strict=False)):
+    if len(results) != len(expected):
+        worst = _wrong(f"{len(results)} results, the reference has {len(expected)}")
+    names = output_names(op, expected)
+    for number, (result, y, bound) in enumerate(zip(results, expected, bounds, strict=False)):
         if result is None and y is None:
             continue
         asked = {**op.attributes, **attributes}.get("dtype", dtype)
@@ -157,13 +149,14 @@ def tolerances(
 ) -> list[Any]:
     """How far each element of each result may lie from the reference.
 
-    In float64 the reference rounds as well, within the same bound: the two may lie twice as far apart.
+    Where there is no type longer than float64, what float64 is judged by rounds as well, within the same
+    bound: the two may lie twice as far apart.
     """
     if op.error is None:
         return []
     with np.errstate(all="ignore"):
         bounds = op.error.tolerance(dtype, inputs, attributes, exact)
-    return [2 * bound for bound in bounds] if dtype == "float64" else bounds
+    return [2 * bound for bound in bounds] if np.dtype(LONGER) == dtype else bounds
 
 
 def output_names(op: Op, outputs: tuple[Any, ...]) -> list[str]:
@@ -184,7 +177,7 @@ def differences(got: Any, y: Any, bound: Any) -> tuple[Any, Any]:
     >>> differences(np.array([1.0, np.nan, np.nan]), np.array([1.5, np.nan, 2.0]), 0.25)[1]
     array([ 2.,  0., inf])
     """
-    got = got.astype(np.float64)
+    got = got.astype(np.result_type(np.float64, np.asarray(y)))
     same = (got == y) | (np.isnan(got) & np.isnan(y))
     with np.errstate(all="ignore"):
         difference = np.where(same, 0.0, np.abs(got - y))

@@ -78,13 +78,15 @@ def power(a, b):
 
 @pointwise
 def _power_base_gradient(g, a, b):
-    return g * tl.where(b == 0, 0.0, b * mathematics.power(a, b - 1))
+    power = mathematics.power(a, b - 1)
+    return g * tl.where(b == 0, 0.0, tl.where(power == 0, 0.0, b * power))
 
 
 @pointwise
 def _power_exponent_gradient(g, a, b):
     base = tl.where(a == 0, tl.where(b < 0, a, 1.0), a)
-    return g * mathematics.power(a, b) * mathematics.log(base)
+    power = mathematics.power(a, b)
+    return g * tl.where(power == 0, 0.0, power * mathematics.log(base))
 
 
 def power_vjp(g, a, b, wrt=("a", "b")):

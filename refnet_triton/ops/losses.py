@@ -204,12 +204,18 @@ def softmax_cross_entropy_vjp(g, logits, targets, largest, log_sum):
     return _gradient(_dense_vjp_kernel, g, logits, targets, largest, log_sum)
 
 
+@triton.jit
+def _or_none(share, x):
+    """share · x, and nothing where either is 0, however large the other."""
+    return tl.where(share == 0, 0.0, tl.where(x == 0, 0.0, share * x))
+
+
 @pointwise
 def sigmoid_cross_entropy(logits, targets):
-    r"""L = max(x, 0) - x t + ln(1 + e^{-|x|})"""
-    return (
-        mathematics.maximum(logits, 0.0) - logits * targets + mathematics.softplus(-tl.abs(logits))
-    )
+    r"""L = (1 - t) max(x, 0) + t max(-x, 0) + ln(1 + e^{-|x|})"""
+    wrong = _or_none(1 - targets, mathematics.maximum(logits, 0.0))
+    wrong += _or_none(targets, mathematics.maximum(-logits, 0.0))
+    return wrong + mathematics.softplus(-tl.abs(logits))
 
 
 @pointwise

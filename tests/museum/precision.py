@@ -106,8 +106,8 @@ PIECES = (
         id="log-of-one-plus-a-little",
         title="A loss that reaches 0 too early",
         file="refnet/ops/losses.py",
-        right="return np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))",
-        wrong="return np.maximum(logits, 0) - logits * targets + np.log(1 + np.exp(-np.abs(logits)))",
+        right="return wrong + np.log1p(np.exp(-np.abs(logits)))",
+        wrong="return wrong + np.log(1 + np.exp(-np.abs(logits)))",
         story="""
             Even with the overflow cured, ln(1 + e) is not log1p(e). Below 6·10⁻⁸ the sum is 1 in
             float32 and its logarithm 0, so a score of 17 on the right side counts as a perfect

@@ -46,7 +46,8 @@ pytest.importorskip("refnet_triton.runtime.device")
 
 from refnet.base.dtypes import round_to, spacing  # noqa: E402
 from refnet.ops import TABLE  # noqa: E402
-from refnet.proof.judge import arrays_for, cases_of, inputs_for, output_names, reference  # noqa: E402
+from refnet.proof.exact import reference  # noqa: E402
+from refnet.proof.judge import arrays_for, cases_of, inputs_for, output_names  # noqa: E402
 from refnet_triton.bench import inputs as bench  # noqa: E402
 from refnet_triton.bench import peers  # noqa: E402
 
