@@ -56,7 +56,8 @@ def large_cases(op: Op) -> tuple[Case, ...]:
 def without(op: Op) -> dict[str, str]:
     """The edge cases that make no sense for an op, and why."""
     family = (op.primal or op).cases
-    return dict(family.without) if family else {}
+    reasons = family.without if family else {}
+    return {edge: why for edge, why in reasons.items() if edge in EDGE_CASES}
 
 
 def _edges_of(op: Op, case: Case) -> Iterator[str]:

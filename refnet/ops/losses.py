@@ -148,7 +148,7 @@ def sigmoid_cross_entropy_vjp(g, logits, targets):
 from refnet.op.columns import Case, Cases
 from refnet.ops.reductions import summed_to_inputs
 from refnet.proof.bounds import rounded_sum, ulp
-from refnet.proof.cases import OVERFLOWN, TALL, binary, constant, large, normal
+from refnet.proof.cases import OVERFLOWN, ROWS, TALL, binary, constant, large, normal
 
 
 def _classified(dense):
@@ -176,6 +176,10 @@ def _classified(dense):
         Case("one element", make(1, 1)),
         Case("extreme logits", constant(extreme, targets)),
         Case("infinite logits", constant(infinite, targets)),
+        *(
+            Case(name, constant(x[:3], targets if dense else targets[: len(x[:3])]))
+            for name, x in ROWS.items()
+        ),
         *(Case(f"block edge {n}", make(3, n, scale=4.0)) for n in (127, 128, 129, 1023, 1025)),
         Case("long row", make(2, 40_000)),
         Case("transposed", make(33, 17), layout="transposed"),
@@ -279,6 +283,7 @@ def _pairs():
             "NaN and infinity", constant([[1.0, np.nan], [np.inf, 1.0]], [[1.0, 2.0], [3.0, 4.0]])
         ),
         Case("long rows", normal((3, 2049), (3, 2049))),
+        *(Case(name, constant(x, np.multiply(x, 0.5))) for name, x in ROWS.items()),
         Case("transposed", normal((33, 17), (33, 17)), layout="transposed"),
         Case("strided", normal((5, 29), (5, 29)), layout="strided"),
         Case("one element", normal((1, 1), (1, 1))),

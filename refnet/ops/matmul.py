@@ -89,9 +89,12 @@ def linear_vjp(g, x, kernel, saved, activation="identity", wrt=("x", "kernel", "
 
 # == Proof: what it is tried on, and how wrong it may be ===========================================
 
-from refnet.op.columns import Case, Cases
-from refnet.proof.bounds import rounded_sum
-from refnet.proof.cases import constant, large, normal, with_nonfinite
+from refnet.base.dtypes import arithmetic
+from refnet.op.columns import Bound, Case, Cases
+from refnet.proof.bounds import rounded_sum, ulp
+from refnet.proof.cases import ROWS, constant, large, normal, with_nonfinite
+
+SUM_OF_PRODUCTS = {"limits": "∞ · 0 among the terms of a sum is NaN, however large the others"}
 
 
 def _products():
@@ -122,6 +125,7 @@ def _products():
         Case(
             "NaN and infinity", constant([[1.0, np.nan], [np.inf, 1.0]], [[1.0, 2.0], [3.0, 4.0]])
         ),
+        *(Case(name, constant(x, np.eye(3))) for name, x in ROWS.items()),
         Case("transposed", normal((33, 17), (17, 35)), layout="transposed"),
         Case("strided", normal((9, 17), (17, 7)), layout="strided"),
         Case("strided vector", normal((9, 17), (17,)), layout="strided"),
@@ -135,7 +139,8 @@ def _products():
         return *cubes, Case(f"{n} x {k} x {n}", normal((n, k), (k, n)))
 
     many = (1 << 16) + 1, 1 << 15
-    return Cases(tuple(tests), bench, (large(many, (many[1], 16)), large((16, many[0]), many)))
+    beyond = large(many, (many[1], 16)), large((16, many[0]), many)
+    return Cases(tuple(tests), bench, beyond, SUM_OF_PRODUCTS)
 
 
 def _product_terms(a, b):
@@ -183,6 +188,7 @@ def _layers():
         Case("transposed", normal((33, 17), (17, 35), (35,)), layout="transposed"),
         Case("strided", normal((9, 17), (17, 7), (7,)), layout="strided"),
         Case("NaN and infinities", with_nonfinite(normal(*shapes))),
+        *(Case(name, constant(x, np.eye(3), np.zeros(3))) for name, x in ROWS.items()),
     ]
 
     def bench(elements):
@@ -196,19 +202,39 @@ def _layers():
 
     many = (1 << 16) + 1, 1 << 15
     beyond = large(many, (many[1], 16), (16,), activation="gelu")
-    without = {"broadcast": "input, kernel and bias have the shapes of a layer"}
+    without = {"broadcast": "input, kernel and bias have the shapes of a layer"} | SUM_OF_PRODUCTS
     return Cases(tuple(tests), bench, (beyond,), without)
 
 
-def _linear_terms(x, kernel, bias, activation="identity"):
-    """The product's bound, through an activation whose slope is at most 1.13 (e^z: its value)."""
-    n, total = np.shape(x)[-1], np.abs(x) @ np.abs(kernel) + np.abs(bias)
-    z = x @ kernel + bias
-    steep = np.exp(z) if activation == "exponential" else 1.13
-    saved = z if "x" in TABLE[activation].saves else TABLE[activation](z)
-    outer = n, steep * total + 2 * np.abs(TABLE[activation](z))
-    inner = (n, total) if saved is z else outer
-    return [outer, inner]
+def _steepness(f, z):
+    """The largest |f'| near z: there and a thousandth to the left and right, beyond a kink perhaps."""
+
+    def slope(z):
+        saved = {"x": z, "y": f.function(z)}
+        return np.abs(f.gradient.function(np.ones_like(z), *[saved[name] for name in f.saves]))
+
+    near = 1e-3 * (1 + np.abs(z))
+    return np.maximum(slope(z), np.maximum(slope(z - near), slope(z + near)))
+
+
+def _neuron_terms(x, kernel, bias):
+    """(n, Σ|terms|) of z = x W + b."""
+    return np.shape(x)[-1], np.abs(x) @ np.abs(kernel) + np.abs(bias)
+
+
+def _neuron_error(dtype, inputs, attributes, outputs):
+    """Of y = f(z): the error of z, times the slope of f, and what f rounds itself. Of z: that of z."""
+    x, kernel, bias = inputs
+    z, f = x @ kernel + bias, TABLE[attributes.get("activation", "identity")]
+    y, wide = f.function(z), arithmetic(dtype)
+    product = rounded_sum(4, lambda *_: _neuron_terms(x, kernel, bias))
+    (of_z,), (own,) = (
+        product.tolerance(wide, inputs, {}, (z,)),
+        f.error.tolerance(wide, (z,), {}, (y,)),
+    )
+    (stored,) = ulp(0).tolerance(dtype, inputs, {}, (y,))  # half types: the rounding at the end
+    of_y = _steepness(f, z) * of_z + own + stored
+    return [of_y, of_y if "y" in f.saves else product.tolerance(dtype, inputs, {}, (z,))[0]]
 
 
 def _linear_vjp_terms(g, x, kernel, saved, activation="identity", wrt=()):
@@ -223,7 +249,7 @@ def _linear_vjp_terms(g, x, kernel, saved, activation="identity", wrt=()):
 
 linear.proof(
     _layers,
-    rounded_sum(4, _linear_terms),
+    Bound("4·u·√n·Σ|terms| · |f'| + that of f", _neuron_error),
     vjp=rounded_sum(4, _linear_vjp_terms, stored=True),
     flops=lambda x, kernel, bias, activation="": 2 * np.size(x) * np.shape(kernel)[-1],
     vjp_flops=lambda g, x, kernel, saved, activation="": 4 * np.size(g) * np.shape(kernel)[0],

@@ -138,7 +138,7 @@ def _mean_terms(x, axis=None, keepdims=False):
     return n, total / builtins.max(n, 1)
 
 
-mean.proof(reduction, rounded_sum(2, _mean_terms), vjp=ulp(1))
+mean.proof(reduction, rounded_sum(2, _mean_terms, divided=True), vjp=ulp(1))
 max.proof(
     lambda: reduction(empty=False),
     exact(),

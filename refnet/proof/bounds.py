@@ -50,9 +50,13 @@ def ulp(n: float, of: Scale | None = None) -> Bound:
     return Bound(f"{n:g} ulp" + (" of its terms" if of else ""), tolerance)
 
 
-def rounded_sum(c: float, terms: Scale, plus: float = 1.0, stored: bool = False) -> Bound:
+def rounded_sum(
+    c: float, terms: Scale, plus: float = 1.0, stored: bool = False, divided: bool = False
+) -> Bound:
     """c · u · √n · Σ|terms| + `plus` ulp, where ``terms(*inputs, **attributes)`` is (n, Σ|terms|).
 
+    There is no bound where Σ|terms| is no number of the arithmetic any more: partial sums overflow, in
+    one order of the terms or another. `divided` says that they are summed before they are divided by n.
     `terms` returns one such pair, or a list of one per output. `stored` says that one factor of each
     term is itself a result that a backend may store in the dtype under test before it is summed: for
     the half types, whose roundoff is larger than that of their arithmetic, that adds Σ|terms| times it.
@@ -65,10 +69,14 @@ def rounded_sum(c: float, terms: Scale, plus: float = 1.0, stored: bool = False)
         pairs = pairs if isinstance(pairs, list) else [pairs]
         u = unit_roundoff(arithmetic(dtype))
         once = unit_roundoff(dtype) if stored and dtype != arithmetic(dtype) else 0.0
+        largest = np.finfo(arithmetic(dtype)).max
         return [
             (c * u * np.sqrt(max(n, 1)) + once) * np.nan_to_num(total, nan=0.0, posinf=0.0)
             + plus * spacing(y, arithmetic(dtype))
             + _storage_rounding(y, dtype)
+            + np.where(
+                np.isfinite(total) & (total > largest / (max(n, 1) if divided else 1)), np.inf, 0
+            )
             for (n, total), y in zip(pairs, outputs, strict=True)
         ]
 

@@ -77,6 +77,13 @@ def with_nonfinite(make: Make) -> Make:
     return spoiled
 
 
+#: rows of large and the largest numbers, subnormal ones, -∞: where a formula overflows, or makes NaN
+ROWS = {
+    "large numbers": [[1e4] * 3, [1e4, -1e4, 0.0], [-1e4] * 3, [100.0, -100.0, 1.0]],
+    "largest numbers": [[3e38] * 3, [-3e38] * 3, [1.6e38, -1.6e38, 1.0], [1e20, -1e20, 1e-3]],
+    "subnormal numbers": [[1e-40, 2e-40, 3e-40], [1e-45, -1e-45, 0.0], [6e-8, 1e-7, 1.0]],
+    "rows of -infinity": [[-np.inf] * 3, [-np.inf, 0.0, 1.0], [-np.inf, -3e38, -3e38]],
+}
 ONE_ARRAY = {"broadcast": "takes one array"}
 #: why a score of ∞ gives NaN, though its class has probability 1 in the limit
 OVERFLOWN = {
@@ -176,6 +183,11 @@ def reduction(draw: Callable[..., Make] = normal, empty: bool = True) -> Cases:
         Case("transposed", draw((33, 17)), {"axis": 1}, layout="transposed"),
         Case("strided", draw((5, 29)), {"axis": 1}, layout="strided"),
         Case("no rows", draw((0, 3)), {"axis": 1}),
+        *(Case(name, constant(x), {"axis": 1}) for name, x in ROWS.items()),
+        *(
+            Case(f"{name}, in columns", constant(np.transpose(x)), {"axis": 0})
+            for name, x in ROWS.items()
+        ),
     ]
     if empty:
         tests.append(Case("empty", draw((0, 3)), {"axis": 0}))
@@ -200,6 +212,7 @@ def rows() -> Cases:
         Case("infinities", constant([[np.inf, 0.0, 1.0], [-np.inf, 0.0, 1.0]])),
         Case("all -inf", constant([[-np.inf, -np.inf]])),
         Case("NaN", constant([[np.nan, 0.0, 1.0], [3.0, 2.0, 1.0]])),
+        *(Case(name, constant(x)) for name, x in ROWS.items()),
         *(Case(f"block edge {n}", normal((3, n), scale=4.0)) for n in (127, 128, 129, 1023, 1025)),
         Case("long row", normal((2, 40_000), scale=3.0)),
         Case("transposed", normal((33, 17)), layout="transposed"),

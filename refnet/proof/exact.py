@@ -12,10 +12,10 @@ So the reference is judged as well. A formula that cancels digits away, or overf
 from itself in a longer type: ln Σ eˣ, as it stands, is ∞ in float64 from x = 710 on, and 710.69 there.
 
 What no number of digits tells apart is ∞ - ∞. There the limit decides, if there is one: every ∞ is taken
-for numbers beyond all others, of many sizes, and if the formula gives one and the same for all of them,
-that is the result, and NaN is a mistake. ln Σ eˣ of (-∞, -∞) is -∞. Where ∞ meets 0 there is a limit only
-if it is the same with small numbers in place of 0. An op for which NaN is the better answer says so in
-its cases, ``without={"limits": why}``.
+for numbers beyond all others, of one size and of many, and if the formula gives one and the same for all
+of them, that is the result, and NaN is a mistake. ln Σ eˣ of (-∞, -∞) is -∞. Where ∞ meets 0 there is a
+limit only if it is the same with small numbers in place of 0. An op for which NaN is the better answer
+says so in its cases, ``without={"limits": why}``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def exact(op: Op, inputs: Values, attributes: dict[str, Any], dtype: str) -> Val
     tried = [
         _results(op, tuple(_stand_in(x, rng, zeros) for x in inputs), attributes)
         for zeros in (False, True)
-        for rng in map(np.random.default_rng, range(DRAWS))
+        for rng in (None, *map(np.random.default_rng, range(DRAWS)))
     ]
     return tuple(map(_with_limits, results, zip(*tried, strict=True)))
 
@@ -84,11 +84,12 @@ def _longer(x: Any) -> Any:
     return x.astype(LONGER) if x.dtype.kind == "f" else x
 
 
-def _stand_in(x: Any, rng: np.random.Generator, zeros: bool) -> Any:
-    """x with ±10ᵉ for every ±∞, of random sizes e; with `zeros`, ±10⁻ᵉ for every ±0."""
+def _stand_in(x: Any, rng: np.random.Generator | None, zeros: bool) -> Any:
+    """x with ±10ᵉ for every ±∞, e random or all the same; with `zeros`, ±10⁻ᵉ for every ±0."""
     x = _longer(x)
     if x.dtype.kind != "f":
         return x
-    size = LONGER(10) ** rng.uniform(*SIZES, x.shape).astype(LONGER)
+    exponents = np.full(x.shape, SIZES[0]) if rng is None else rng.uniform(*SIZES, x.shape)
+    size = LONGER(10) ** exponents.astype(LONGER)
     x = np.where(np.isinf(x), np.copysign(size, x), x)
     return np.where(x == 0, np.copysign(1 / size, x), x) if zeros else x

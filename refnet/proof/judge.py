@@ -174,6 +174,8 @@ def _wrong(complaint: str, output: str = "") -> tuple[Any, ...]:
 def differences(got: Any, y: Any, bound: Any) -> tuple[Any, Any]:
     """(|got - y|, the same in units of `bound`) of each element; NaN where it should be is no error.
 
+    Nor is anything where the bound is infinite.
+
     >>> differences(np.array([1.0, np.nan, np.nan]), np.array([1.5, np.nan, 2.0]), 0.25)[1]
     array([ 2.,  0., inf])
     """
@@ -182,7 +184,7 @@ def differences(got: Any, y: Any, bound: Any) -> tuple[Any, Any]:
     with np.errstate(all="ignore"):
         difference = np.where(same, 0.0, np.abs(got - y))
         difference = np.where(np.isnan(difference), np.inf, difference)
-        ratio = np.where(difference == 0, 0.0, difference / bound)
+        ratio = np.where((difference == 0) | np.isposinf(bound), 0.0, difference / bound)
     return difference, ratio
 
 

@@ -71,7 +71,7 @@ def adam(theta, g, m, v, learning_rate, t, beta_1=0.9, beta_2=0.999, epsilon=1e-
     m = beta_1 * m + (1 - beta_1) * g
     v = beta_2 * v + (1 - beta_2) * (g * g)
     step_size = mathematics.divide(learning_rate, _one_minus_power(beta_1, t))
-    root = mathematics.sqrt(mathematics.divide(v, _one_minus_power(beta_2, t)))
+    root = mathematics.divide(mathematics.sqrt(v), mathematics.sqrt(_one_minus_power(beta_2, t)))
     return theta - mathematics.divide(step_size * m, root + epsilon), m, v
 
 

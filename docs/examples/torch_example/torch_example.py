@@ -261,7 +261,7 @@ def sgd(theta, g, learning_rate):
 def adam(theta, g, m, v, learning_rate, t, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
     m.mul_(beta_1).add_((1 - beta_1) * g)
     v.mul_(beta_2).add_((1 - beta_2) * g * g)
-    root = (v / _less_than_one(beta_2, t)).sqrt()
+    root = v.sqrt() / _less_than_one(beta_2, t).sqrt()
     theta.sub_(learning_rate * m / _less_than_one(beta_1, t) / (root + epsilon))
     return theta, m, v
 
