@@ -48,7 +48,7 @@ from refnet.op import TABLE, Op
 from refnet.op.columns import Case
 from refnet.op.results import as_tuple
 from refnet.proof.cases import normal
-from refnet.proof.exact import reference
+from refnet.proof.exact import LONGER, exact
 from refnet.proof.judge import (
     Verdict,
     all_ops,
@@ -61,6 +61,7 @@ from refnet.proof.judge import (
     tolerances,
 )
 
+OFF_THE_SCALE = 1e12  # ulp: a bound that is no use to draw
 SPAN, POINTS = 12.0, 1200  # each activation is tried at so many points of [-12, 12]
 LENGTHS = (1, 4, 16, 64, 256, 1024, 4096)  # K of the products that are tried
 QUICK_CASES, QUICK_ELEMENTS = 4, 4096  # so many cases of an op, each of at most so many elements
@@ -355,11 +356,11 @@ def _elementwise(
 ) -> tuple[Any, Any, Any, Any]:
     """(error, bound, error / bound, exact value) of each element of an output the witness saw last."""
     inputs, attributes = inputs_for(op, case, dtype, seed)
-    exact = reference(op, inputs, attributes)
-    bounds = tolerances(op, inputs, attributes, exact, dtype)
-    number = output_names(op, exact).index(output)
-    given = sum(y is not None for y in exact[:number])
-    got, y = witness.values[given], np.asarray(exact[number])
+    expected = exact(op, inputs, attributes, dtype)
+    bounds = tolerances(op, inputs, attributes, expected, dtype, LONGER)
+    number = output_names(op, expected).index(output)
+    given = sum(y is not None for y in expected[:number])
+    got, y = witness.values[given], np.asarray(expected[number])
     if y.dtype.kind != "f":
         return got != y, 0, np.where(got != y, np.inf, 0.0), y
     y, bound = overflowing(y, dtype), np.broadcast_to(bounds[number], y.shape)
@@ -376,8 +377,9 @@ def _curve(
         return [np.shape(inputs[0])[-1]], [found.error], [found.bound]
     error, bound, _, exact = _elementwise(op, case, dtype, witness, seed, op.outputs[0])
     ulp = np.where(np.isfinite(exact), spacing(exact, dtype), np.nan)
-    with np.errstate(over="ignore"):  # where f(x) underflows, its ulp is tiny
-        return inputs[0], error / ulp, bound / ulp
+    with np.errstate(over="ignore"):  # where f(x) underflows, its ulp is tiny, and x is left out
+        in_ulp = bound / ulp
+        return inputs[0], error / ulp, np.where(in_ulp < OFF_THE_SCALE, in_ulp, np.nan)
 
 
 def _raised(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from refnet.proof.exact import LONGER
 from refnet.proof.judge import Verdict
 
 PASS, FAIL, ERROR, MISSING = "pass", "fail", "error", "missing"
@@ -119,7 +120,7 @@ def place(index: tuple[int, ...]) -> str:
 class Summary:
     """All rows of one backend in one type. `at` says where the largest error is.
 
-    `itself` is True for what the reference itself is computed with: it can only agree.
+    `itself` is True for what the reference itself is computed with, and judged by: it can only agree.
     """
 
     backend: str
@@ -194,7 +195,7 @@ def _summary(rows: list[Row]) -> Summary:
         ratio=worst.ratio,
         at=f"{worst.op}, {worst.where}" if worst.worst else "",
         seconds=sum(row.seconds for row in rows),
-        itself=(first.backend, first.dtype) == ("numpy", "float64"),
+        itself=(first.backend, first.dtype) == ("numpy", np.dtype(LONGER)),
     )
 
 

@@ -11,6 +11,8 @@ import argparse
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from refnet import backend as backends
 from refnet.base.arguments import one_of
 from refnet.check.result import command
@@ -18,6 +20,7 @@ from refnet.check.tightness import LOOSEST, Tightness, measure
 from refnet.cli.output import BAD, GOOD, HEADING, QUIET, say, seed, whole
 from refnet.errors import ArgumentError
 from refnet.op import TABLE
+from refnet.proof.exact import LONGER
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     pairs = list(product(map(backends.get, arguments.backend), arguments.dtype))
     for there, dtype in pairs:
         one_of(f"--dtype on {there.name}", dtype, there.dtypes)
-        if (there.name, dtype) == ("numpy", "float64"):
+        if (there.name, dtype) == ("numpy", np.dtype(LONGER)):
             raise ArgumentError("NumPy in float64 is the reference itself: nothing to measure")
     for one in filter(None, (op, op.gradient)):
         results = [measure(one, dtype, there, arguments.runs, first) for there, dtype in pairs]

@@ -1,4 +1,4 @@
-"""refnet check: compare every op and gradient, in every type, with the reference in float64.
+"""refnet check: compare every op and gradient, in every type, with the reference in more digits.
 
 The inputs are drawn anew at each run; the seed that is printed draws them again.
 """
@@ -36,6 +36,7 @@ from refnet.cli.output import (
     table,
 )
 from refnet.errors import ArgumentError
+from refnet.proof.exact import judged_by
 from refnet.report.html import LISTED
 
 Earlier = dict[str, Any] | None
@@ -178,7 +179,11 @@ def _say_summaries(report: Report) -> None:
         counts = [(one.passed, "agree"), (one.failed, "DISAGREE"), (one.errors, "RAISED ERRORS")]
         counts.append((one.missing, "MISSING"))
         said = ", ".join(f"{n} {what}" for n, what in counts if n)
-        note = "; this is the reference itself" if one.itself else ""
+        note = (
+            "; this is the reference itself"
+            if one.itself
+            else f"; judged in {judged_by(one.dtype)}"
+        )
         at = f"; largest error {one.ratio:.2f} of its bound ({one.at})" if one.at else ""
         say(
             f"{one.backend} {one.dtype}: {said}; {counted(one.cases, 'case')}, {one.numbers:,} numbers, "

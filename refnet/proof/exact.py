@@ -35,6 +35,16 @@ SIZES = 2000.0, 2400.0  # decimal exponents of what stands for ∞: its square i
 DRAWS = 16
 
 
+def judged_by(dtype: str) -> str:
+    """In words, the type in which results of `dtype` are judged.
+
+    >>> judged_by("float32")
+    'float64'
+    """
+    longer = LONGER is not np.float64 and dtype == "float64"
+    return f"floats of {np.finfo(LONGER).nmant + 1} bits of mantissa" if longer else "float64"
+
+
 def reference(op: Op, inputs: Values, attributes: dict[str, Any]) -> Values:
     """The formula of the reference in float64."""
     if op.draws:

@@ -125,7 +125,7 @@ def measure(
     with np.errstate(all="ignore"):
         arrays = arrays_for(backend, inputs, dtype, layout)
         results = as_tuple(backend.function(op)(*arrays, **attributes))
-    bounds = tolerances(op, inputs, attributes, expected, dtype)
+    bounds = tolerances(op, inputs, attributes, expected, dtype, LONGER)
     worst: tuple[Any, ...] = (0.0, 0.0, 0.0, "")
     if len(results) != len(expected):
         worst = _wrong(f"{len(results)} results, the reference has {len(expected)}")
@@ -145,18 +145,23 @@ def measure(
 
 
 def tolerances(
-    op: Op, inputs: tuple[Any, ...], attributes: dict[str, Any], exact: tuple[Any, ...], dtype: str
+    op: Op,
+    inputs: tuple[Any, ...],
+    attributes: dict[str, Any],
+    exact: tuple[Any, ...],
+    dtype: str,
+    judged_in: Any = np.float64,
 ) -> list[Any]:
-    """How far each element of each result may lie from the reference.
+    """How far each element of each result may lie from the exact one, computed in the type `judged_in`.
 
-    Where there is no type longer than float64, what float64 is judged by rounds as well, within the same
-    bound: the two may lie twice as far apart.
+    If that is float64 for float64, it rounds as well, within the same bound: the two may lie twice as far
+    apart.
     """
     if op.error is None:
         return []
     with np.errstate(all="ignore"):
         bounds = op.error.tolerance(dtype, inputs, attributes, exact)
-    return [2 * bound for bound in bounds] if np.dtype(LONGER) == dtype else bounds
+    return [2 * bound for bound in bounds] if np.dtype(judged_in) == dtype else bounds
 
 
 def output_names(op: Op, outputs: tuple[Any, ...]) -> list[str]:

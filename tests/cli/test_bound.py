@@ -4,10 +4,12 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from refnet.op import TABLE
 from refnet.proof.bounds import exact, ulp
+from refnet.proof.exact import LONGER
 
 pytestmark = pytest.mark.needs("rich")
 PAGE = Path(__file__).resolve().parents[2] / "docs/deriving_bounds.md"
@@ -72,7 +74,6 @@ def test_a_loose_bound_is_said_and_by_how_much(refnet_, monkeypatch):
     [
         (("nosuch",), "unknown op 'nosuch'. Known: abs, "),
         (("relu", "--backend", "nosuch"), "unknown backend 'nosuch'. Known: "),
-        (("tanh", "--dtype", "float64"), "NumPy in float64 is the reference itself"),
         (("tanh", "--dtype", "int32"), "--dtype on numpy is one of 'float"),
     ],
 )
@@ -90,3 +91,16 @@ def test_on_triton(refnet_):
     )
     assert code == 0
     assert out.count("triton bfloat16, 5 runs: kept: ") == 2
+
+
+def test_the_reference_has_a_bound_to_keep_where_there_is_a_longer_type(refnet_, monkeypatch):
+    if LONGER is not np.float64:
+        code, out, _ = refnet_("bound", "tanh", "--dtype", "float64", *FEW)
+        assert code == 0
+        assert out.count("numpy float64, 60 runs: kept: ") == 2
+    from refnet.cli import bound
+
+    monkeypatch.setattr(bound, "LONGER", np.float64)
+    code, out, err = refnet_("bound", "tanh", "--dtype", "float64", *FEW)
+    assert (code, out) == (2, "")
+    assert err == "refnet bound: NumPy in float64 is the reference itself: nothing to measure\n"
