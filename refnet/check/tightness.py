@@ -92,8 +92,8 @@ PAGE = """\
 
 Every op has a bound on the error of each element, derived from its formula (`refnet/proof/bounds.py`),
 and every backend has to hold it on every case. The exact result is the formula of the reference in a
-longer type (`refnet/proof/exact.py`): float64, and for float64 the processor's longer one, where it has one;
-on the same inputs, which are rounded to the type under test beforehand.
+longer type (`refnet/proof/exact.py`): float64, and for float64 the processor's longer one, where it has
+one; on the same inputs, which are rounded to the type under test beforehand.
 
 | bound | means | for |
 | --- | --- | --- |

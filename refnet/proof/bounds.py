@@ -1,8 +1,9 @@
 r"""How far from the exact result a float computation may be: the bounds of TABLE.
 
 The exact result is taken from the reference in a longer type (`refnet.proof.exact`), on the same
-rounded inputs. Let u be the unit roundoff of the arithmetic (2⁻²⁴ in float32, 2⁻⁵³ in float64; half precision is computed in
-float32 and rounded once at the end), and let ulp(y) be the distance between the floats around y.
+rounded inputs. Let u be the unit roundoff of the arithmetic (2⁻²⁴ in float32, 2⁻⁵³ in float64; half
+precision is computed in float32 and rounded once at the end), and let ulp(y) be the distance between the
+floats around y.
 
 =================  =======================================================  ======================
 `ulp(n)`           |ŷ - y| ≤ n · ulp(y)                                     elementwise functions
