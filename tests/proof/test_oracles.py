@@ -1,8 +1,8 @@
 """The reference against formulas that are not ours: PyTorch's functions, in float64, on every case.
 
 What judges an op elsewhere is its own formula, in more digits: another function, computed faithfully,
-would pass. So the reference is compared with PyTorch as well, wherever PyTorch has the op. What it has not
-is named; these gradients are judged by central differences alone, draws by their distribution.
+would pass. So the reference is compared with PyTorch as well, wherever PyTorch has the op. What it has
+not is named; these gradients are judged by central differences alone, draws by their distribution.
 """
 
 import numpy as np
