@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: page -> the function that gives its text
 PAGES = {
     "docs/edge_cases.md": "refnet.check.edge_cases:page",
+    "docs/exhaustive.md": "refnet.check.exhaustive:page",
     "docs/museum.md": "tests.museum.page:page",
     "docs/results/README.md": "refnet_triton.bench.page:text",
 }
@@ -27,7 +28,8 @@ def text(page: str) -> str:
 
 def is_stale(page: str) -> bool:
     """Whether a page says something else."""
-    return (ROOT / page).read_text(encoding="utf-8") != text(page)
+    path = ROOT / page
+    return not path.exists() or path.read_text(encoding="utf-8") != text(page)
 
 
 def main() -> None:

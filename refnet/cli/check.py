@@ -23,6 +23,7 @@ from refnet import report as reports
 from refnet.check import baseline as changes
 from refnet.check.ops import check
 from refnet.check.result import PASS, Report, Row, by_file, verdict
+from refnet.cli import exhaustive
 from refnet.cli.output import (
     BAD,
     GOOD,
@@ -53,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--case", **names, help="only these cases, by exact name")
     add("--seed", type=seed, default=default, help="of the inputs; default: a new one at each run")
     add("--quick", action="store_true", help="fewer and smaller cases, each run once")
+    every = "functions of one number, on every float32 there is; --json FILE keeps what is done"
+    add("--exhaustive", action="store_true", help=every)
+    add("--part", default=default, metavar="N/64", help="with --exhaustive: only that part of them")
     add("--allow-missing", action="store_true", help="an op that a backend lacks is no failure")
     earlier = "the JSON of an earlier check: list what is another by more than a factor of 2"
     add("--against", type=Path, default=default, metavar="FILE", help=earlier)
@@ -62,6 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; the exit code is 1 if anything disagrees, or is missing and may not be."""
+    if arguments.exhaustive:
+        return exhaustive.run(arguments)
     wanted = vars(arguments)
     writers: dict[str, Callable[[Report, Path, Earlier], Path]]
     writers = {"json": reports.write_json, "html": reports.write_html}
