@@ -13,7 +13,7 @@ import numpy as np
 from refnet.op import TABLE, op
 from refnet.op.shapes import neurons, neurons_vjp, product, require_axes
 from refnet.ops import activations as activations  # fills TABLE
-from refnet.ops.reductions import sum_to
+from refnet.ops.reductions import added, sum_to
 
 
 @op(shape=product, saves="a b")
@@ -83,7 +83,7 @@ def linear_vjp(g, x, kernel, saved, activation="identity", wrt=("x", "kernel", "
     dz = activation_vjp(g, saved, activation)
     dx = dz @ kernel.T if "x" in wrt else None
     dkernel = as_rows(x).T @ as_rows(dz) if "kernel" in wrt else None
-    dbias = as_rows(dz).sum(0) if "bias" in wrt else None
+    dbias = added(as_rows(dz), 0) if "bias" in wrt else None
     return dx, dkernel, dbias
 
 

@@ -18,7 +18,7 @@ from refnet.op.shapes import reduced, summed_to
 @op(saves="x", shape=reduced, views="x")
 def sum(x, axis=None, keepdims=False):
     r"""y = Σ_i x_i"""
-    return np.sum(x, axis, keepdims=keepdims)
+    return added(x, axis, keepdims)
 
 
 @sum.vjp(shape_of="x", views="g")
@@ -30,7 +30,7 @@ def sum_vjp(g, x, axis=None, keepdims=False):
 @op(saves="x", shape=reduced, views="x")
 def mean(x, axis=None, keepdims=False):
     r"""y = (1/n) Σ_i x_i"""
-    return np.sum(x, axis, keepdims=keepdims) / reduced_count(x, axis)
+    return added(x, axis, keepdims) / reduced_count(x, axis)
 
 
 @mean.vjp(shape_of="x")
@@ -38,6 +38,34 @@ def mean_vjp(g, x, axis=None, keepdims=False):
     r"""∂L/∂x_i = g / n"""
     share = g / reduced_count(x, axis)
     return stretched(spread(share, x, axis, keepdims), x)
+
+
+BLOCK = 128  # terms that are added one after another, as in NumPy's own sums of a row
+
+
+def added(x, axis=None, keepdims=False):
+    """Σ along some axes, in blocks, and the sums of blocks in blocks again.
+
+    NumPy adds the numbers of a row in pairs, but rows one after another: 10⁶ rows of 0.1 in float32 come
+    to 100,958. In blocks, a term meets 128 roundings at each of log n / log 128 levels, and not n.
+    """
+    shape = np.shape(x)
+    axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
+    for a in axes:
+        if shape[a] > BLOCK and x.strides[a] != x.itemsize:
+            x = _in_blocks(x, a % len(shape))
+    return np.sum(x, axis, keepdims=keepdims)
+
+
+def _in_blocks(x, axis):
+    """The sums of blocks along an axis, until they are no more than a block."""
+    while x.shape[axis] > BLOCK:
+        n = x.shape[axis] // BLOCK
+        whole, rest = np.split(x, [n * BLOCK], axis)
+        blocks = whole.reshape(*x.shape[:axis], n, BLOCK, *x.shape[axis + 1 :])
+        parts = [np.sum(blocks, axis + 1), np.sum(rest, axis, keepdims=True)]
+        x = np.concatenate(parts if rest.size else parts[:1], axis)
+    return x
 
 
 def stretched(g, x):
@@ -105,7 +133,7 @@ def sum_to(x, shape=()):
         return x
     extra = np.ndim(x) - len(shape)
     stretched = [i + extra for i, n in enumerate(shape) if n == 1 and np.shape(x)[i + extra] != 1]
-    total = np.sum(x, axis=(*range(extra), *stretched), keepdims=True)
+    total = added(x, (*range(extra), *stretched), keepdims=True)
     return np.reshape(total, shape)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from refnet.op import op
 from refnet.op.shapes import reduced
-from refnet.ops.reductions import reduced_count, spread
+from refnet.ops.reductions import added, reduced_count, spread
 
 
 # The formulas, each with its gradient.
@@ -23,13 +23,13 @@ def softmax(x, axis=-1):
     Source: the course; Bridle (1990).
     """
     e = np.exp(x - np.max(x, axis, keepdims=True))
-    return e / np.sum(e, axis, keepdims=True)
+    return e / added(e, axis, keepdims=True)
 
 
 @softmax.vjp
 def softmax_vjp(g, y, axis=-1):
     r"""∂L/∂x_i = y_i · (g_i - Σ_j g_j y_j), from ∂y_j/∂x_i = y_j · ([i = j] - y_i)"""
-    return y * (g - np.sum(g * y, axis, keepdims=True))
+    return y * (g - added(g * y, axis, keepdims=True))
 
 
 @op(saves="y")
@@ -39,13 +39,13 @@ def log_softmax(x, axis=-1):
     The logarithm of softmax, without taking one of a number that may have become 0.
     """
     z = x - np.max(x, axis, keepdims=True)
-    return z - np.log(np.sum(np.exp(z), axis, keepdims=True))
+    return z - np.log(added(np.exp(z), axis, keepdims=True))
 
 
 @log_softmax.vjp
 def log_softmax_vjp(g, y, axis=-1):
     r"""∂L/∂x_i = g_i - e^{y_i} · Σ_j g_j"""
-    return g - np.exp(y) * np.sum(g, axis, keepdims=True)
+    return g - np.exp(y) * added(g, axis, keepdims=True)
 
 
 @op(saves="x y", shape=reduced, floats=True)
@@ -53,7 +53,7 @@ def logsumexp(x, axis=None, keepdims=False):
     r"""y = ln Σ_i e^{x_i} = m + ln Σ_i e^{x_i - m}, m = max_i x_i (0, if that is not finite)"""
     m = np.max(x, axis, keepdims=True, initial=-np.inf)
     m = np.where(np.isfinite(m), m, 0)
-    y = m + np.log(np.sum(np.exp(x - m), axis, keepdims=True))
+    y = m + np.log(added(np.exp(x - m), axis, keepdims=True))
     return y if keepdims else np.squeeze(y, axis)
 
 

@@ -84,6 +84,16 @@ ROWS = {
     "subnormal numbers": [[1e-40, 2e-40, 3e-40], [1e-45, -1e-45, 0.0], [6e-8, 1e-7, 1.0]],
     "rows of -infinity": [[-np.inf] * 3, [-np.inf, 0.0, 1.0], [-np.inf, -3e38, -3e38]],
 }
+MUCH = 100_000
+#: many terms, whose rounding errors are no errors of mean zero
+LONG_SUMS = {
+    "equal terms": lambda rng: (np.full((MUCH, 2), [0.1, -1 / MUCH]),),
+    "sorted terms": lambda rng: (np.sort(rng.exponential(1.0, (MUCH, 2)), axis=0),),
+    "one huge term": lambda rng: (
+        np.where(np.arange(2 * MUCH).reshape(-1, 2) < 2, 1e6, rng.random((MUCH, 2))),
+    ),
+    "alternating signs": lambda rng: (rng.random((MUCH, 2)) * (-1.0) ** np.arange(MUCH)[:, None],),
+}
 ONE_ARRAY = {"broadcast": "takes one array"}
 #: why a score of ∞ gives NaN, though its class has probability 1 in the limit
 OVERFLOWN = {
@@ -183,6 +193,7 @@ def reduction(draw: Callable[..., Make] = normal, empty: bool = True) -> Cases:
         Case("transposed", draw((33, 17)), {"axis": 1}, layout="transposed"),
         Case("strided", draw((5, 29)), {"axis": 1}, layout="strided"),
         Case("no rows", draw((0, 3)), {"axis": 1}),
+        *(Case(name, make, {"axis": 0}) for name, make in LONG_SUMS.items()),
         *(Case(name, constant(x), {"axis": 1}) for name, x in ROWS.items()),
         *(
             Case(f"{name}, in columns", constant(np.transpose(x)), {"axis": 0})

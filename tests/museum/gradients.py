@@ -82,7 +82,7 @@ PIECES = (
         id="bias-gradient-averaged",
         title="The mean taken twice",
         file="refnet/ops/matmul.py",
-        right='dbias = as_rows(dz).sum(0) if "bias" in wrt else None',
+        right='dbias = added(as_rows(dz), 0) if "bias" in wrt else None',
         wrong='dbias = as_rows(dz).mean(0) if "bias" in wrt else None',
         story="""
             The loss is a mean over the batch, so its gradient carries 1/n already. Averaging once
@@ -125,7 +125,7 @@ PIECES = (
         id="softmax-diagonal",
         title="Half of the Jacobian of softmax",
         file="refnet/ops/softmax.py",
-        right="return y * (g - np.sum(g * y, axis, keepdims=True))",
+        right="return y * (g - added(g * y, axis, keepdims=True))",
         wrong="return g * y * (1 - y)",
         story="""
             y (1 - y) is the derivative of the sigmoid, and of each softmax output by its own

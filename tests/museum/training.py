@@ -318,8 +318,8 @@ PIECES = (
         id="sum-called-mean",
         title="A mean over the wrong number",
         file="refnet/ops/reductions.py",
-        right="return np.sum(x, axis, keepdims=keepdims) / reduced_count(x, axis)",
-        wrong="return np.sum(x, axis, keepdims=keepdims) / np.shape(x)[0]",
+        right="return added(x, axis, keepdims) / reduced_count(x, axis)",
+        wrong="return added(x, axis, keepdims) / np.shape(x)[0]",
         story="""
             The mean over a batch of single numbers divides by the length of the batch, and len(x)
             is how one writes that. With a second axis the number of elements is another one. The
