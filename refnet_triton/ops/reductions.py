@@ -29,7 +29,6 @@ from refnet_triton.language.axes import (
 )
 from refnet_triton.language.copies import contiguous, rounded, wide
 from refnet_triton.language.pointwise import pointwise
-from refnet_triton.runtime import device
 from refnet_triton.runtime.device import (
     LAUNCH,
     arithmetic,
@@ -138,7 +137,7 @@ def _tile(length, inner):
 
 def _parts(length, rows, programs):
     """How many parts to cut the reduced axis into: enough to fill a GPU, each of 16 tiles or more."""
-    if programs == 0 or device.few_programs:
+    if programs == 0:
         return 1
     wanted = triton.cdiv(PROGRAMS, programs)
     return builtins.max(1, builtins.min(triton.cdiv(length, 16 * rows), wanted))
