@@ -7,16 +7,7 @@ import pytest
 
 import refnet
 from refnet.layers import Dense, Dropout, Input
-
-RNG = np.random.default_rng(7)
-
-X, Y = RNG.normal(0, 1, (6, 3)), RNG.normal(0, 1, (6, 1))
-
-
-def compiled(*layers, optimizer="sgd", loss="mse", found=None):
-    model = refnet.Sequential(layers)
-    model.compile(optimizer, loss, found)
-    return model
+from tests.small import X, Y, compiled
 
 
 @pytest.mark.parametrize("seed", [0, 1, 7])

@@ -14,16 +14,9 @@ from refnet.errors import (
 )
 from refnet.layers import Dense, Input
 from refnet.op import TABLE
+from tests.small import X, Y, compiled
 
 RNG = np.random.default_rng(5)
-
-X, Y = RNG.normal(0, 1, (6, 3)), RNG.normal(0, 1, (6, 1))
-
-
-def compiled(*layers, optimizer="sgd", loss="mse", found=None):
-    model = refnet.Sequential(layers)
-    model.compile(optimizer, loss, found)
-    return model
 
 
 def step(x):

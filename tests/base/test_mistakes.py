@@ -9,12 +9,7 @@ from refnet.errors import (
     RefnetError,
 )
 from refnet.layers import Activation, Dense, Flatten
-
-
-def compiled(*layers, optimizer="sgd", loss="mse", found=None):
-    model = refnet.Sequential(layers)
-    model.compile(optimizer, loss, found)
-    return model
+from tests.small import compiled
 
 
 @pytest.mark.parametrize(

@@ -15,17 +15,7 @@ from refnet.errors import (
     UnknownNameError,
 )
 from refnet.layers import Dense, Dropout, Input
-
-RNG = np.random.default_rng(5)
-
-X, Y = RNG.normal(0, 1, (6, 3)), RNG.normal(0, 1, (6, 1))
-
-
-def compiled(*layers, optimizer="sgd", loss="mse", found=None):
-    model = refnet.Sequential(layers)
-    model.compile(optimizer, loss, found)
-    return model
-
+from tests.small import X, Y, compiled
 
 WRONG = {
     "patience": lambda: callbacks.EarlyStopping(patience="a"),

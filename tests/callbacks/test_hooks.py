@@ -5,20 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import refnet
 from refnet import Sequential, callbacks, optimizers
 from refnet.callbacks import Callback, EarlyStopping
 from refnet.layers import Dense, Input
-
-RNG = np.random.default_rng(5)
-
-X, Y = RNG.normal(0, 1, (6, 3)), RNG.normal(0, 1, (6, 1))
-
-
-def compiled(*layers, optimizer="sgd", loss="mse", found=None):
-    model = refnet.Sequential(layers)
-    model.compile(optimizer, loss, found)
-    return model
+from tests.small import X, Y, compiled
 
 
 class Scripted(Callback):

@@ -16,16 +16,7 @@ from refnet.errors import (
     ShapeError,
 )
 from refnet.layers import Dense, Dropout, Input, Layer, PReLU
-
-RNG = np.random.default_rng(5)
-
-X, Y = RNG.normal(0, 1, (6, 3)), RNG.normal(0, 1, (6, 1))
-
-
-def compiled(*layers, optimizer="sgd", loss="mse", found=None):
-    model = refnet.Sequential(layers)
-    model.compile(optimizer, loss, found)
-    return model
+from tests.small import X, Y, compiled
 
 
 class Twice(Layer):

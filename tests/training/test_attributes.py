@@ -10,12 +10,7 @@ from refnet.errors import (
     ArgumentError,
 )
 from refnet.layers import Dense, Input, Layer
-
-
-def compiled(*layers, optimizer="sgd", loss="mse", found=None):
-    model = refnet.Sequential(layers)
-    model.compile(optimizer, loss, found)
-    return model
+from tests.small import X, Y, compiled
 
 
 class Scaled(Layer):
@@ -25,11 +20,6 @@ class Scaled(Layer):
 
     def call(self, x):
         return x * self.factor
-
-
-RNG = np.random.default_rng(5)
-
-X, Y = RNG.normal(0, 1, (6, 3)), RNG.normal(0, 1, (6, 1))
 
 
 class Weighed:

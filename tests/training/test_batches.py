@@ -17,19 +17,9 @@ from refnet.errors import (
 )
 from refnet.layers import Dense, Flatten, Input, Layer, Reshape, Softmax
 from refnet.training.step import weight_gradients
+from tests.small import CLASSES, X, Y, compiled
 
 RNG = np.random.default_rng(5)
-
-X, Y = RNG.normal(0, 1, (6, 3)), RNG.normal(0, 1, (6, 1))
-
-
-def compiled(*layers, optimizer="sgd", loss="mse", found=None):
-    model = refnet.Sequential(layers)
-    model.compile(optimizer, loss, found)
-    return model
-
-
-CLASSES = np.array([0, 1, 2, 0, 1, 2])
 
 
 def unbuilt(y, loss="mse", found=None, **options):

@@ -10,18 +10,9 @@ from refnet.errors import (
     RefnetError,
 )
 from refnet.layers import Dense, Input
+from tests.small import CLASSES, X, compiled
 
 RNG = np.random.default_rng(5)
-
-X, Y = RNG.normal(0, 1, (6, 3)), RNG.normal(0, 1, (6, 1))
-
-CLASSES = np.array([0, 1, 2, 0, 1, 2])
-
-
-def compiled(*layers, optimizer="sgd", loss="mse", found=None):
-    model = refnet.Sequential(layers)
-    model.compile(optimizer, loss, found)
-    return model
 
 
 def test_validation_data_are_not_weighed_by_class():

@@ -10,21 +10,11 @@ from refnet.errors import (
     GradientError,
 )
 from refnet.layers import Dense, Input
+from tests.small import X, Y, compiled
 
 
 def step(x):
     return refnet.ops.sign(x)
-
-
-RNG = np.random.default_rng(5)
-
-X, Y = RNG.normal(0, 1, (6, 3)), RNG.normal(0, 1, (6, 1))
-
-
-def compiled(*layers, optimizer="sgd", loss="mse", found=None):
-    model = refnet.Sequential(layers)
-    model.compile(optimizer, loss, found)
-    return model
 
 
 def test_at_most_32_plans_of_a_step_are_kept():
